@@ -1,0 +1,125 @@
+"""Protocols: named sets of training settings, and how far a recipe departs from the paper's.
+
+``paper`` is what the paper describes. ``demo`` shrinks everything to minutes on a laptop; its figures
+say whether the code works and which way an ingredient pulls, never what it gives on COCO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
+from roadmap.stages import companions_at, ingredients_at
+from yolox_core.config import (
+    MODELS,
+    YOLOX_INGREDIENTS,
+    AugmentationConfig,
+    Ingredients,
+    ModelConfig,
+    TrainConfig,
+    input_size,
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named set of training settings.
+
+    scale: (depth, width) that a model is shrunk to, None to keep it whole.
+    """
+
+    name: str
+    summary: str
+    training: TrainConfig
+    scale: tuple[float, float] | None = None
+    head_width: int | None = None
+
+
+PAPER = Protocol(
+    "paper",
+    "300 epochs of COCO, batch 128, 448…832 px, test at 640 px (paper §2.1)",
+    TrainConfig(),
+)
+
+DEMO = Protocol(
+    "demo",
+    "minutes on two CPU cores: a slimmer DarkNet53, small images, few epochs",
+    TrainConfig(
+        epochs=24,
+        warmup_epochs=2,
+        closing_epochs=4,
+        batch_size=16,
+        learning_rate=0.02,
+        image_size=160,
+        multiscale=(128, 192),
+        evaluate_every=4,
+        final_confidence=0.01,
+        augmentation=AugmentationConfig(mosaic_scale=(0.5, 1.5), mixup=0.5),
+    ),
+    scale=(0.34, 0.25),
+)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO)}
+
+
+def find_protocol(name: str) -> Protocol:
+    """Protocol by name. Raises ValueError with the valid names."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}; choose one of: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def stage_recipe(stage: str, protocol: Protocol, dataset: DatasetConfig) -> Recipe:
+    """The recipe of a roadmap stage under a protocol on a dataset."""
+    training = replace(protocol.training, **companions_at(stage))  # type: ignore[arg-type]
+    model = _scaled(MODELS["yolox-darknet53"], protocol, dataset)
+    return Recipe(protocol.name, model, ingredients_at(stage), training, dataset)
+
+
+def model_recipe(
+    model: str, protocol: Protocol, dataset: DatasetConfig, ingredients: Ingredients = YOLOX_INGREDIENTS
+) -> Recipe:
+    """The recipe of a named model, with the small models' own sizes and augmentation (paper §2.1, Table 5).
+
+    Raises ValueError for an unknown model.
+    """
+    if model not in MODELS:
+        raise ValueError(f"unknown model {model!r}; choose one of: {', '.join(MODELS)}")
+    training = protocol.training
+    if protocol is PAPER and model in ("yolox-nano", "yolox-tiny"):
+        training = replace(training, image_size=input_size(model), multiscale=(320, 640))
+    if protocol is PAPER and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
+        light = replace(training.augmentation, mixup=0.0, mosaic_scale=(0.5, 1.5))
+        training = replace(training, augmentation=light)
+    return Recipe(protocol.name, _scaled(MODELS[model], protocol, dataset), ingredients, training, dataset)
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A setting that differs from the paper's protocol."""
+
+    field: str
+    paper: object
+    here: object
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.here} (paper: {self.paper})"
+
+
+def deviations(recipe: Recipe, reference: Recipe) -> tuple[Deviation, ...]:
+    """Every setting in which a recipe differs from the paper's recipe for the same stage or model."""
+    ours, paper = flatten(to_json(recipe)), flatten(to_json(reference))
+    return tuple(Deviation(k, paper[k], ours[k]) for k in paper if paper[k] != ours[k] and k != "protocol")
+
+
+#: The dataset of the paper's val figures (Tables 1-5).
+COCO_2017 = DatasetConfig("COCO 2017", "", 80, 118287, 5000, coco=True)
+
+
+def _scaled(model: ModelConfig, protocol: Protocol, dataset: DatasetConfig) -> ModelConfig:
+    model = replace(model, num_classes=dataset.num_classes)
+    if protocol.scale is not None:
+        model = replace(model, depth=protocol.scale[0], width=protocol.scale[1])
+    if protocol.head_width is not None:
+        model = replace(model, head_width=protocol.head_width)
+    return model

@@ -1,0 +1,199 @@
+"""The run record: a folder per run, the truth that everything else is a view of.
+
+    runs/<study>/<stage>-s<seed>-<hash>/
+        recipe.json        the whole resolved recipe, the run's identity, deviations from the paper
+        environment.json   packages, commit, hardware, dataset, of the latest attempt
+        attempts.jsonl     one line when an attempt starts, one when it ends
+        metrics.jsonl      one line per epoch
+        result.json        written last, atomically: its presence means the run is finished
+        failure.json       why the run stopped on its own (error, non-finite loss)
+        detections.json    detections of the best evaluated epoch, COCO result format
+        log.txt            what was printed
+        checkpoints/       the last two, and the best weights
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+SCHEMA = 1
+
+
+class RunLockedError(RuntimeError):
+    """Another process works on the same run."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader (or a crash) sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically. Non-finite numbers are refused: they are not JSON."""
+    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; None when it is missing. Raises ValueError naming the file when it is broken."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); move it away or repair it") from error
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one JSON line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a JSONL file; a torn last line (a kill in mid-write) is dropped, an absent file is empty."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for number, line in enumerate(lines):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines) - 1:
+                raise ValueError(f"{path}, line {number + 1} is not valid JSON ({error})") from error
+    return rows
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder and its files."""
+
+    path: Path
+
+    @property
+    def study(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    def identity(self) -> dict[str, Any] | None:
+        """recipe.json: study, stage, seed, protocol, recipe_hash, recipe, deviations."""
+        return read_json(self.path / "recipe.json")
+
+    def environment(self) -> dict[str, Any] | None:
+        return read_json(self.path / "environment.json")
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json, None until the run is finished."""
+        return read_json(self.path / "result.json")
+
+    def failure(self) -> dict[str, Any] | None:
+        """failure.json: kind, message, epoch, attempt; None unless the run stopped on its own."""
+        return read_json(self.path / "failure.json")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row per finished epoch, in order."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Start and end events of every attempt, in order."""
+        return read_lines(self.path / "attempts.jsonl")
+
+    def state(self) -> str:
+        """``finished``, ``failed``, ``running``, ``interrupted`` or ``new``, from the folder alone."""
+        if (self.path / "result.json").exists():
+            return "finished"
+        if self.is_locked():
+            return "running"
+        if (self.path / "failure.json").exists():
+            return "failed"
+        return "interrupted" if (self.path / "attempts.jsonl").exists() else "new"
+
+    def is_locked(self) -> bool:
+        """Whether a process on this machine (or on a shared file system with locks) works on the run."""
+        try:
+            file = (self.path / "lock").open("r+")
+        except FileNotFoundError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises RunLockedError naming the holder when another process has it. The operating system frees
+        the lock when the holder dies, so no stale lock is left behind.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as file:
+            if not _try_lock(file):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise RunLockedError(
+                    f"{self.path} is being worked on by {holder}; wait for it, or stop it first"
+                )
+            file.truncate(0)
+            job = os.environ.get("SLURM_JOB_ID")
+            file.write(f"process {os.getpid()} on {socket.gethostname()}" + (f", job {job}" if job else ""))
+            file.flush()
+            yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Take the lock; a moment's patience, because :meth:`RunFolder.is_locked` holds it for an instant."""
+    for pause in (0.05, 0.2, None):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause is not None:
+                time.sleep(pause)
+        else:
+            return True
+    return False
+
+
+def find_runs(root: Path, study: str | None = None) -> list[RunFolder]:
+    """All run folders below ``root`` (``runs/``), sorted by name; only a study's when it is given."""
+    pattern = f"{study or '*'}/*/recipe.json"
+    return [RunFolder(path.parent) for path in sorted(root.glob(pattern))]

@@ -1,0 +1,104 @@
+"""The paper's Table 2 as data: each stage is the previous one plus one ingredient.
+
+What else the paper changes at a step is declared beside it as a companion, so that no gain is credited
+to an ingredient alone when something travelled with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from yolox_core.config import Ingredients
+
+
+@dataclass(frozen=True)
+class Companion:
+    """Something the paper changes together with a stage's ingredient: a TrainConfig field and why."""
+
+    field: str
+    value: object
+    why: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of Table 2.
+
+    name: what the user types. row: the paper's name in table2_roadmap.csv. adds: the ingredient switched
+    on, None for the baseline. companions: settings that hold from this stage on.
+    """
+
+    name: str
+    row: str
+    adds: str | None
+    summary: str
+    companions: tuple[Companion, ...] = ()
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "baseline",
+        "YOLOv3 baseline",
+        None,
+        "YOLOv3-SPP: DarkNet53, coupled head, anchors, weak augmentation",
+        (
+            Companion(
+                "pretrained",
+                "imagenet",
+                "the first two stages start from ImageNet weights of the backbone (paper §2.1)",
+            ),
+        ),
+    ),
+    Stage("decoupled-head", "+decoupled head", "decoupled_head", "separate classification and box branches"),
+    Stage(
+        "strong-augmentation",
+        "+strong augmentation",
+        "strong_augmentation",
+        "Mosaic, random affine and MixUp, closed for the last epochs",
+        (
+            Companion(
+                "pretrained",
+                "",
+                "with strong augmentation ImageNet weights no longer help; from scratch from here (§2.1)",
+            ),
+        ),
+    ),
+    Stage("anchor-free", "+anchor-free", "anchor_free", "one point per cell instead of three anchors"),
+    Stage("multi-positives", "+multi positives", "multi_positives", "the centre 3×3 cells are positive"),
+    Stage("simota", "+SimOTA", "simota", "positives by cost, a dynamic number per object"),
+    Stage("nms-free", "+NMS free (optional)", "nms_free", "a one-to-one branch, top-k instead of NMS"),
+)
+
+STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+
+
+def find_stage(name: str) -> Stage:
+    """Stage by name. Raises ValueError with the valid names."""
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(STAGE_NAMES)}")
+
+
+def previous_stage(stage: Stage) -> Stage | None:
+    """The stage that ``stage`` builds on, None for the baseline."""
+    position = STAGES.index(stage)
+    return STAGES[position - 1] if position else None
+
+
+def ingredients_at(name: str) -> Ingredients:
+    """Ingredients switched on at a stage: those of all stages up to it."""
+    result = Ingredients()
+    for stage in _up_to(name):
+        if stage.adds is not None:
+            result = replace(result, **{stage.adds: True})
+    return result
+
+
+def companions_at(name: str) -> dict[str, object]:
+    """Training settings that the companions up to a stage decide; the latest wins."""
+    return {c.field: c.value for stage in _up_to(name) for c in stage.companions}
+
+
+def _up_to(name: str) -> tuple[Stage, ...]:
+    return STAGES[: STAGES.index(find_stage(name)) + 1]

@@ -1,0 +1,217 @@
+"""What a detector and its training are made of, as plain data.
+
+Standard library only: command lines read this module and must answer at once.
+Defaults are the paper's values (arXiv 2107.08430 §2.1); where the paper is silent they are the
+official code's (version 0.3.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+AnchorShapes = tuple[tuple[tuple[float, float], ...], ...]
+
+#: YOLOv3's nine anchors clustered on COCO, (width, height) in pixels, per level of stride 8, 16, 32
+#: (arXiv 1804.02767 §2.3).
+YOLOV3_ANCHORS: AnchorShapes = (
+    ((10, 13), (16, 30), (33, 23)),
+    ((30, 61), (62, 45), (59, 119)),
+    ((116, 90), (156, 198), (373, 326)),
+)
+
+BACKBONES = ("darknet53", "csp-darknet")
+ACTIVATIONS = ("leaky_relu", "silu")
+SIMOTA_GEOMETRIES = ("box-or-center", "center")
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """The paper's six toggles. Every one of the 64 combinations is legal."""
+
+    decoupled_head: bool = False
+    strong_augmentation: bool = False
+    anchor_free: bool = False
+    multi_positives: bool = False
+    simota: bool = False
+    nms_free: bool = False
+
+    def enabled(self) -> tuple[str, ...]:
+        """Names of the toggles that are on, in the paper's order."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name))
+
+
+INGREDIENTS: tuple[str, ...] = tuple(f.name for f in fields(Ingredients))
+
+
+@dataclass(frozen=True)
+class AssignerConfig:
+    """How priors become positives; each assigner reads its own fields.
+
+    simota_geometry: ``box-or-center`` is the official code up to 0.3.0 (candidates lie in the box or in
+    the centre square; being in both is preferred), ``center`` the later one (centre square only).
+    center_radius: half side of SimOTA's centre square, in strides (2.5; the later code uses 1.5).
+    iou_cost: weight of -log IoU against the classification cost.
+    candidates: how many of the highest IoUs are summed to give the dynamic k.
+    ignore_iou: a prior whose predicted box overlaps an object above this is no negative (YOLOv3; anchors).
+    scale_ranges: upper bounds, in pixels, of the larger half side of an object for every level but the
+    last (FCOS's ranges; points without SimOTA).
+    one_to_one_alpha: exponent of the IoU in the one-to-one matching quality (NMS-free).
+    """
+
+    simota_geometry: str = "box-or-center"
+    center_radius: float = 2.5
+    iou_cost: float = 3.0
+    candidates: int = 10
+    ignore_iou: float = 0.7
+    scale_ranges: tuple[float, ...] = (64.0, 128.0)
+    one_to_one_alpha: float = 0.8
+
+    def __post_init__(self) -> None:
+        _choose("simota_geometry", self.simota_geometry, SIMOTA_GEOMETRIES)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms; each term is a sum divided by the number of positives."""
+
+    box: float = 5.0
+    objectness: float = 1.0
+    classification: float = 1.0
+    l1: float = 1.0
+    one_to_one: float = 1.0
+    #: Multiply class targets by the matched IoU (the "IoU-aware" part of the official code).
+    iou_aware: bool = True
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of a detector, without its ingredients.
+
+    depth, width: multipliers of blocks per stage and of channels.
+    head_width: channels of the decoupled head and of the one-to-one branch before ``width``.
+    strides: pixels per cell of the three levels.
+    """
+
+    name: str = "yolox-darknet53"
+    backbone: str = "darknet53"
+    depth: float = 1.0
+    width: float = 1.0
+    depthwise: bool = False
+    activation: str = "leaky_relu"
+    num_classes: int = 80
+    head_width: int = 256
+    strides: tuple[int, ...] = (8, 16, 32)
+    anchors: AnchorShapes = YOLOV3_ANCHORS
+    assigner: AssignerConfig = field(default_factory=AssignerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        _choose("backbone", self.backbone, BACKBONES)
+        _choose("activation", self.activation, ACTIVATIONS)
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {self.num_classes}")
+        if len(self.anchors) != len(self.strides):
+            raise ValueError(f"{len(self.anchors)} levels of anchors for {len(self.strides)} strides")
+
+
+def _csp(name: str, depth: float, width: float, depthwise: bool = False) -> ModelConfig:
+    return ModelConfig(
+        name=name, backbone="csp-darknet", depth=depth, width=width, depthwise=depthwise, activation="silu"
+    )
+
+
+#: The paper's named models (Tables 2, 3 and 4).
+MODELS: dict[str, ModelConfig] = {
+    m.name: m
+    for m in (
+        ModelConfig(),
+        _csp("yolox-nano", 0.33, 0.25, depthwise=True),
+        _csp("yolox-tiny", 0.33, 0.375),
+        _csp("yolox-s", 0.33, 0.50),
+        _csp("yolox-m", 0.67, 0.75),
+        _csp("yolox-l", 1.0, 1.0),
+        _csp("yolox-x", 1.33, 1.25),
+    )
+}
+
+#: Ingredients of the named models: everything but NMS-free (paper §2.2).
+YOLOX_INGREDIENTS = Ingredients(
+    decoupled_head=True, strong_augmentation=True, anchor_free=True, multi_positives=True, simota=True
+)
+
+
+def model_config(name: str, num_classes: int = 80) -> ModelConfig:
+    """Named model with another number of classes. Raises ValueError with the valid names."""
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of: {', '.join(MODELS)}")
+    return replace(MODELS[name], num_classes=num_classes)
+
+
+def input_size(name: str) -> int:
+    """Test image side in pixels of a named model (paper Tables 3 and 4)."""
+    return 416 if name in ("yolox-nano", "yolox-tiny") else 640
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Both pipelines: the weak one reads flip and hsv, the strong one everything.
+
+    hsv: largest shift of hue (of 180), saturation and value (of 255).
+    mosaic_scale, mixup_scale: ranges of the random scale. degrees, shear: ± degrees.
+    translate: ± share of the image side.
+    """
+
+    flip: float = 0.5
+    hsv: tuple[float, float, float] = (5.0, 30.0, 30.0)
+    mosaic: float = 1.0
+    mosaic_scale: tuple[float, float] = (0.1, 2.0)
+    degrees: float = 10.0
+    shear: float = 2.0
+    translate: float = 0.1
+    mixup: float = 1.0
+    mixup_scale: tuple[float, float] = (0.5, 1.5)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training and evaluation settings that decide a run's outcome.
+
+    learning_rate is for the whole batch. multiscale: inclusive range of the input side in pixels, drawn
+    every ``multiscale_interval`` iterations in steps of 32. closing_epochs: last epochs without strong
+    augmentation (then with an L1 term) and with the learning rate at its floor.
+    """
+
+    epochs: int = 300
+    warmup_epochs: int = 5
+    closing_epochs: int = 15
+    batch_size: int = 128
+    learning_rate: float = 0.02
+    floor_ratio: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    ema_decay: float = 0.9998
+    ema_ramp: int = 2000
+    image_size: int = 640
+    multiscale: tuple[int, int] = (448, 832)
+    multiscale_interval: int = 10
+    evaluate_every: int = 10
+    confidence: float = 0.01
+    final_confidence: float = 0.001
+    nms_iou: float = 0.65
+    max_objects: int = 120
+    mixed_precision: bool = True
+    pretrained: str = ""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if self.image_size % 32 or any(side % 32 for side in self.multiscale):
+            raise ValueError("image_size and multiscale must be multiples of 32 (the coarsest stride)")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("epochs and batch_size must be at least 1")
+        if self.warmup_epochs + self.closing_epochs > self.epochs:
+            raise ValueError("warmup_epochs + closing_epochs must not exceed epochs")
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

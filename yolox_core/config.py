@@ -7,7 +7,9 @@ official code's (version 0.3.0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
 
 AnchorShapes = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -22,6 +24,11 @@ YOLOV3_ANCHORS: AnchorShapes = (
 BACKBONES = ("darknet53", "csp-darknet")
 ACTIVATIONS = ("leaky_relu", "silu")
 SIMOTA_GEOMETRIES = ("box-or-center", "center")
+
+
+def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -211,7 +218,43 @@ class TrainConfig:
         if self.warmup_epochs + self.closing_epochs > self.epochs:
             raise ValueError("warmup_epochs + closing_epochs must not exceed epochs")
 
+    def iterations_per_epoch(self, images: int) -> int:
+        """Whole batches in ``images`` training images; at least one (a small dataset then wraps around)."""
+        return max(1, images // self.batch_size)
 
-def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+@dataclass(frozen=True)
+class ShapesSpec:
+    """The embedded dataset: everything that decides its pixels and boxes.
+
+    Pixels throughout. sides: range of both image sides. objects: range of objects per image.
+    object_side: range of an object's nominal side, drawn log-uniformly. max_covered: largest share of an
+    object that later ones may hide. class_texture, class_hue: chance that an object wears its class's own
+    texture and colour instead of a random one. hue_spread: ± degrees (of 180) around the class's hue.
+    contrast: range of the blend of a texture into its object's colour. clutter: range of the number of
+    meaningless marks in the background. noise: standard deviation of the sensor noise. quality: of the
+    JPEG files. version: of the drawing code; raise it when the code draws something else.
+    """
+
+    version: int = 1
+    seed: int = 2107
+    classes: tuple[str, ...] = ("disc", "square", "triangle", "star", "ring", "cross")
+    train_images: int = 480
+    val_images: int = 128
+    sides: tuple[int, int] = (160, 224)
+    objects: tuple[int, int] = (1, 6)
+    object_side: tuple[float, float] = (10.0, 120.0)
+    max_covered: float = 0.2
+    class_texture: float = 0.7
+    class_hue: float = 0.7
+    hue_spread: float = 14.0
+    contrast: tuple[float, float] = (0.35, 0.8)
+    clutter: tuple[int, int] = (10, 40)
+    noise: float = 6.0
+    quality: int = 92
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the canonical JSON of all fields, in hex."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""What the assigners share: the call signature, and the step from claims to an assignment.
+
+Everything here works on whole batches, without a Python loop over objects and without reading a value
+back from the device.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from yolox_core.boxes import paired_iou
+from yolox_core.structures import Assignment, Prediction, Priors, Targets
+
+
+class Assigner(Protocol):
+    """Decides which priors are positive for which object. Gradients never flow through it."""
+
+    def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment: ...
+
+
+def resolve_claims(claimed: Bool[Tensor, "B G N"], cost: Float[Tensor, "B G N"]) -> Tensor:
+    """The object each prior goes to, (B, N), -1 for none: of the objects that claim it, the cheapest
+    (the first of equals).
+    """
+    best_cost, best = torch.where(claimed, cost, torch.inf).min(dim=1)
+    return torch.where(torch.isfinite(best_cost), best, -1)
+
+
+def matched_boxes(matched: Tensor, targets: Targets) -> Float[Tensor, "B N 4"]:
+    """Box of each prior's object; the first object's where there is none (mask it)."""
+    index = matched.clamp_min(0).unsqueeze(-1).expand(-1, -1, 4)
+    return targets.boxes_cxcywh.gather(1, index)
+
+
+def matched_iou(matched: Tensor, prediction: Prediction, targets: Targets) -> Float[Tensor, "B N"]:
+    """IoU of each prior's predicted box with its object, 0 where there is none."""
+    iou = paired_iou(prediction.boxes_cxcywh, matched_boxes(matched, targets))
+    return torch.where(matched >= 0, iou, 0.0)
+
+
+def centre_cells(priors: Priors, targets: Targets, radius: int) -> Bool[Tensor, "B G N"]:
+    """Priors whose cell is the one that holds the object's centre (radius 0), or one of the 3×3 around it
+    (radius 1), on every level. A centre outside the image counts to the nearest cell of the border.
+    """
+    last = priors.cells.new_tensor([[columns - 1, rows - 1] for rows, columns in priors.grid])
+    centre = targets.boxes_cxcywh[:, :, None, :2] / priors.strides[:, None]
+    cell = torch.minimum(centre.floor().clamp_min(0), last[priors.levels])
+    return ((priors.cells - cell).abs() <= radius).all(-1)
+
+
+def visible(priors: Priors, targets: Targets) -> Bool[Tensor, "B G"]:
+    """Objects that are no padding and have some area inside the image."""
+    rows, columns = priors.grid[0]
+    stride = priors.strides[0]
+    half = targets.boxes_cxcywh[..., 2:] * 0.5
+    low = (targets.boxes_cxcywh[..., :2] - half).clamp_min(0)
+    high = targets.boxes_cxcywh[..., :2] + half
+    x = torch.minimum(high[..., 0], columns * stride) - low[..., 0]
+    y = torch.minimum(high[..., 1], rows * stride) - low[..., 1]
+    return targets.valid & (x > 0) & (y > 0)

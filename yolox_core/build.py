@@ -1,0 +1,90 @@
+"""From toggles to components: the only place where an ingredient is looked up."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from yolox_core.assigners.center import CenterAssigner
+from yolox_core.assigners.common import Assigner
+from yolox_core.assigners.max_iou import MaxIoUAssigner
+from yolox_core.assigners.one_to_one import OneToOneAssigner
+from yolox_core.assigners.simota import SimOTAAssigner
+from yolox_core.coding import AnchorCoding, Coding, PointCoding
+from yolox_core.config import Ingredients, ModelConfig
+from yolox_core.detector import Detector
+from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
+from yolox_core.models.darknet53 import DarkNet53
+from yolox_core.models.fpn import FeaturePyramid
+from yolox_core.postprocess import NMS, Postprocess, TopK
+
+
+def build_detector(model: ModelConfig, ingredients: Ingredients) -> Detector:
+    """The detector of an architecture with the given ingredients switched on; all 64 combinations build.
+
+    Weights are drawn from torch's global generator: seed it first.
+    """
+    backbone, neck = _build_body(model)
+    channels: tuple[int, ...] = neck.channels  # type: ignore[assignment]
+    coding = _build_coding(model, ingredients)
+    hidden = int(model.head_width * model.width)
+    head: CoupledHead | DecoupledHead
+    if ingredients.decoupled_head:
+        head = DecoupledHead(
+            channels,
+            coding.per_cell,
+            model.num_classes,
+            hidden=hidden,
+            act=model.activation,
+            depthwise=model.depthwise,
+        )
+    else:
+        head = CoupledHead(channels, coding.per_cell, model.num_classes, act=model.activation)
+    one_to_one_head, one_to_one_assigner = None, None
+    postprocess: Postprocess = NMS()
+    if ingredients.nms_free:
+        one_to_one_head = OneToOneHead(
+            head.feature_channels, coding.per_cell, hidden=hidden, act=model.activation
+        )
+        one_to_one_assigner = OneToOneAssigner(
+            alpha=model.assigner.one_to_one_alpha, center_radius=model.assigner.center_radius
+        )
+        postprocess = TopK()
+    return Detector(
+        model,
+        ingredients,
+        backbone=backbone,
+        neck=neck,
+        head=head,
+        coding=coding,
+        assigner=_build_assigner(model, ingredients),
+        postprocess=postprocess,
+        one_to_one_head=one_to_one_head,
+        one_to_one_assigner=one_to_one_assigner,
+    )
+
+
+def _build_body(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    darknet = DarkNet53(model.depth, model.width, model.activation)
+    return darknet, FeaturePyramid(darknet.channels, model.activation)
+
+
+def _build_coding(model: ModelConfig, ingredients: Ingredients) -> Coding:
+    if ingredients.anchor_free:
+        return PointCoding(model.strides)
+    return AnchorCoding(model.strides, model.anchors)
+
+
+def _build_assigner(model: ModelConfig, ingredients: Ingredients) -> Assigner:
+    config = model.assigner
+    if ingredients.simota:
+        return SimOTAAssigner(
+            geometry=config.simota_geometry,
+            dynamic=ingredients.multi_positives,
+            center_radius=config.center_radius,
+            iou_cost=config.iou_cost,
+            candidates=config.candidates,
+        )
+    radius = 1 if ingredients.multi_positives else 0
+    if ingredients.anchor_free:
+        return CenterAssigner(radius, config.scale_ranges)
+    return MaxIoUAssigner(radius, config.ignore_iou)

@@ -13,8 +13,10 @@ from yolox_core.coding import AnchorCoding, Coding, PointCoding
 from yolox_core.config import Ingredients, ModelConfig
 from yolox_core.detector import Detector
 from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
+from yolox_core.models.csp_darknet import CSPDarknet
 from yolox_core.models.darknet53 import DarkNet53
 from yolox_core.models.fpn import FeaturePyramid
+from yolox_core.models.pafpn import PathAggregation
 from yolox_core.postprocess import NMS, Postprocess, TopK
 
 
@@ -64,8 +66,11 @@ def build_detector(model: ModelConfig, ingredients: Ingredients) -> Detector:
 
 
 def _build_body(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
-    darknet = DarkNet53(model.depth, model.width, model.activation)
-    return darknet, FeaturePyramid(darknet.channels, model.activation)
+    if model.backbone == "darknet53":
+        darknet = DarkNet53(model.depth, model.width, model.activation)
+        return darknet, FeaturePyramid(darknet.channels, model.activation)
+    csp = CSPDarknet(model.depth, model.width, model.activation, model.depthwise)
+    return csp, PathAggregation(csp.channels, model.depth, model.activation, model.depthwise)
 
 
 def _build_coding(model: ModelConfig, ingredients: Ingredients) -> Coding:

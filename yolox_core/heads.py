@@ -54,7 +54,7 @@ class CoupledHead(nn.Module):
         self.outputs = nn.ModuleList(nn.Conv2d(2 * c, per_cell * (5 + classes), 1) for c in channels)
         self.feature_channels = tuple(2 * c for c in channels)
         for output in self.outputs:
-            set_prior_probability(output.bias.view(per_cell, -1)[:, 4:])  # type: ignore[operator,union-attr]
+            set_prior_probability(output.bias.view(per_cell, -1)[:, 4:])  # type: ignore[operator]
 
     def forward(self, levels: tuple[Tensor, ...]) -> RawOutput:
         features = [conv(level) for conv, level in zip(self.convs, levels, strict=True)]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 #: The official code's batch-norm settings (version 0.3.0).
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.03}
+NORM_EPS, NORM_MOMENTUM = 1e-3, 0.03
 
 
 def activation(name: str) -> nn.Module:
@@ -29,7 +29,7 @@ class ConvBlock(nn.Module):
         self.conv = nn.Conv2d(
             inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False
         )
-        self.norm: nn.Module = nn.BatchNorm2d(outputs, **BATCH_NORM)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=NORM_EPS, momentum=NORM_MOMENTUM)
         self.activation = activation(act)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:

@@ -1,0 +1,308 @@
+"""The training loop of one run, resumable at any iteration.
+
+Data and input sides are functions of (seed, epoch, position) alone, so a checkpoint needs no generator
+of theirs: the position is enough. Everything else that decides the next step is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from yolox_core.config import TrainConfig
+from yolox_core.detector import Detector
+from yolox_core.structures import Targets
+from yolox_core.training.checkpoint import CheckpointStore
+from yolox_core.training.distributed import World, average_batch_norm, batch_norm_buffers
+from yolox_core.training.ema import ModelEMA
+from yolox_core.training.optimiser import build_optimizer, learning_rate, set_learning_rate
+
+log = logging.getLogger(__name__)
+
+#: Minutes between checkpoints inside an epoch.
+CHECKPOINT_MINUTES = 10.0
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or a gradient is NaN or infinite."""
+
+
+class InterruptedTraining(Exception):
+    """Asked to stop; a checkpoint was written."""
+
+
+class TrainingBatch(Protocol):
+    """What the loop needs of a batch: uint8 BGR images (b, 3, S, S) and targets in their pixels."""
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def targets(self) -> Targets: ...
+
+
+@dataclass
+class Hooks:
+    """What the loop calls outside itself.
+
+    batches(epoch, iteration): training batches from this position on, over all remaining epochs.
+    side(epoch, iteration): input side in pixels. evaluate(model, epoch): COCO figures of the EMA weights;
+    called on every process. should_stop(): whether to checkpoint and leave. on_epoch(history): the rows
+    so far, after each epoch, on the main process. on_iteration(epoch, iteration, loss): progress.
+    """
+
+    batches: Callable[[int, int], Iterator[TrainingBatch]]
+    side: Callable[[int, int], int]
+    evaluate: Callable[[nn.Module, int], dict[str, float | None]]
+    should_stop: Callable[[], bool] = lambda: False
+    on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None
+    on_iteration: Callable[[int, int, float], None] = lambda epoch, iteration, loss: None
+
+
+@dataclass
+class _EpochSums:
+    """Running sums of an epoch; part of the checkpoint, so that a resumed epoch has the same means."""
+
+    terms: dict[str, float] = field(default_factory=dict)
+    iterations: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+
+    def add(self, losses: dict[str, Tensor], seconds: float, waiting: float) -> None:
+        for name, value in losses.items():
+            self.terms[name] = self.terms.get(name, 0.0) + float(value)
+        self.iterations += 1
+        self.seconds += seconds
+        self.waiting += waiting
+
+    def means(self) -> dict[str, float]:
+        rows = {n: v / max(self.iterations, 1) for n, v in self.terms.items()}
+        total, positives = rows.pop("total", 0.0), rows.pop("positives", 0.0)
+        return {"loss": total, **{f"loss_{n}": v for n, v in rows.items()}, "positives": positives}
+
+
+class Trainer:
+    """Trains a detector from wherever its checkpoints left it to the last epoch.
+
+    images: number of training images. deterministic results on CPU need the same number of threads.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        config: TrainConfig,
+        *,
+        images: int,
+        world: World,
+        store: CheckpointStore,
+        hooks: Hooks,
+    ) -> None:
+        self.config = config
+        self.world = world
+        self.store = store
+        self.hooks = hooks
+        self.iterations_per_epoch = config.iterations_per_epoch(images)
+        self.detector = detector.to(world.device).to(memory_format=torch.channels_last)
+        self.ema = ModelEMA(self.detector, config.ema_decay, config.ema_ramp)
+        self.optimizer = build_optimizer(self.detector, config)
+        self.mixed = config.mixed_precision and world.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler("cuda", enabled=self.mixed)
+        self.model: nn.Module = self.detector
+        if world.size > 1:
+            devices = [world.device] if world.device.type == "cuda" else None
+            self.model = DistributedDataParallel(self.detector, device_ids=devices, broadcast_buffers=False)
+        self.epoch = 0
+        self.iteration = 0
+        self.sums = _EpochSums()
+        self.history: list[dict[str, Any]] = []
+        # reading a value back stalls a GPU's queue, so checks come every ten iterations there
+        self.check_every = 1 if world.device.type == "cpu" else 10
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> bool:
+        """Load the newest checkpoint; whether there was one."""
+        state = self.store.load_latest(self.world.device)
+        if state is None:
+            return False
+        self.detector.load_state_dict(state["model"])
+        if self.world.size > 1 and len(state["statistics"]) == self.world.size:
+            own = state["statistics"][self.world.rank]
+            for buffer, value in zip(batch_norm_buffers(self.detector), own, strict=True):
+                buffer.copy_(value)
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"].cpu())
+        if self.world.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.world.device)
+        self.epoch, self.iteration = state["epoch"], state["iteration"]
+        self.sums = _EpochSums(**state["sums"])
+        self.history = state["history"]
+        return True
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end; one row per epoch.
+
+        Raises NonFiniteLossError, or InterruptedTraining after writing a checkpoint.
+        """
+        if self.epoch >= self.config.epochs:
+            return self.history
+        batches = self.hooks.batches(self.epoch, self.iteration)
+        self.model.train()
+        for epoch in range(self.epoch, self.config.epochs):
+            pending: list[tuple[dict[str, Tensor], float, float]] = []
+            for iteration in range(self.iteration, self.iterations_per_epoch):
+                started = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - started
+                losses = self._step(batch, epoch, iteration)
+                pending.append((losses, time.perf_counter() - started, waited))
+                self.iteration = iteration + 1
+                last = self.iteration == self.iterations_per_epoch
+                if last or self.iteration % self.check_every == 0:
+                    self._settle(pending)
+                    if not last:
+                        self._checkpoint_if_due()
+            self._end_epoch()
+        return self.history
+
+    def _step(self, batch: TrainingBatch, epoch: int, iteration: int) -> dict[str, Tensor]:
+        position = epoch * self.iterations_per_epoch + iteration
+        set_learning_rate(self.optimizer, learning_rate(self.config, position, self.iterations_per_epoch))
+        closing = epoch >= self.config.epochs - self.config.closing_epochs
+        with_l1 = closing and self.detector.ingredients.strong_augmentation
+        side = self.hooks.side(epoch, iteration)
+        images, targets = to_network_input(batch.images, batch.targets, side, self.world.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.world.device.type, torch.float16, enabled=self.mixed):
+            losses: dict[str, Tensor] = self.model(images, targets, with_l1)
+        self.scaler.scale(losses["total"]).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self.detector.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not self.mixed and self.check_every == 1 and not torch.isfinite(norm):
+            # before the step, so that the weights of the last checkpoint and of the moment stay usable
+            self._refuse(losses, float(norm))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.ema.update()
+        return {name: value.detach() for name, value in losses.items()} | {"gradient_norm": norm}
+
+    def _settle(self, pending: list[tuple[dict[str, Tensor], float, float]]) -> None:
+        """Read back the losses of the last iterations and stop when one is not finite."""
+        bad = None
+        for losses, seconds, waited in pending:
+            norm = float(losses.pop("gradient_norm"))
+            total = float(losses["total"])
+            # in mixed precision the scaler skips steps whose gradients overflow; a bad loss is no overflow
+            if not torch.isfinite(losses["total"]) or not (self.mixed or norm < float("inf")):
+                bad = bad or (losses, norm)
+            self.sums.add(losses, seconds, waited)
+            self.hooks.on_iteration(self.epoch, self.iteration, total)
+        pending.clear()
+        if self.world.any(bad is not None):
+            self._refuse(*(bad or ({}, float("nan"))))
+
+    def _refuse(self, losses: dict[str, Tensor], norm: float) -> None:
+        terms = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+        raise NonFiniteLossError(
+            f"the loss or its gradient is not finite in epoch {self.epoch + 1}, iteration "
+            f"{self.iteration + 1} ({terms or 'on another process'}; gradient norm {norm:.4g}); lower the learning rate, or look "
+            "at the images of this batch"
+        )
+
+    def _checkpoint_if_due(self) -> None:
+        stop = self.world.any(self.hooks.should_stop())
+        due = self.world.any(time.monotonic() - self._saved_at > CHECKPOINT_MINUTES * 60)
+        if stop or due:
+            self.checkpoint(required=stop)
+        if stop:
+            raise InterruptedTraining(f"stopped in epoch {self.epoch + 1}, iteration {self.iteration}")
+
+    def _end_epoch(self) -> None:
+        epoch = self.epoch + 1
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "iteration": epoch * self.iterations_per_epoch,
+            **self.sums.means(),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.sums.seconds,
+            "images_per_second": self.config.batch_size * self.sums.iterations / self.sums.seconds,
+            "data_wait": self.sums.waiting / self.sums.seconds,
+            "memory_mb": peak_memory_mb(self.world.device),
+        }
+        if epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs:
+            average_batch_norm(self.ema.model, self.world)
+            row |= self.hooks.evaluate(self.ema.model, epoch)
+            self._keep_if_best(row)
+        self.history.append(row)
+        self.epoch, self.iteration, self.sums = epoch, 0, _EpochSums()
+        self.checkpoint(required=epoch == self.config.epochs)
+        if self.world.is_main:
+            self.hooks.on_epoch(self.history)
+        if epoch < self.config.epochs and self.world.any(self.hooks.should_stop()):
+            self.checkpoint(required=True)
+            raise InterruptedTraining(f"stopped after epoch {epoch}")
+
+    def _keep_if_best(self, row: dict[str, Any]) -> None:
+        """Keep the weights of the best evaluated epoch; of equals, the first."""
+        before = [r["AP"] for r in self.history if r.get("AP") is not None]
+        better = row["AP"] is not None and (not before or row["AP"] > max(before))
+        if self.world.is_main and (better or not any("AP" in r for r in self.history)):
+            self.store.save_best({"model": self.ema.model.state_dict(), "epoch": row["epoch"]})
+
+    def checkpoint(self, required: bool = False) -> None:
+        """Write a checkpoint. A full disk only warns, unless the checkpoint is ``required``."""
+        statistics = self.world.gather([b.cpu() for b in batch_norm_buffers(self.detector)])
+        self._saved_at = time.monotonic()
+        if not self.world.is_main:
+            return
+        on_cuda = self.world.device.type == "cuda"
+        state = {
+            "model": self.detector.state_dict(),
+            "statistics": statistics,
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.world.device) if on_cuda else None,
+            "epoch": self.epoch,
+            "iteration": self.iteration,
+            "sums": vars(self.sums),
+            "history": self.history,
+        }
+        try:
+            self.store.save(state, self.epoch * self.iterations_per_epoch + self.iteration)
+        except OSError as error:
+            if required:
+                raise
+            log.warning("no checkpoint this time: %s; training goes on, free some space", error)
+
+
+def to_network_input(
+    images: UInt8[Tensor, "B 3 S S"], targets: Targets, side: int, device: torch.device
+) -> tuple[Float[Tensor, "B 3 side side"], Targets]:
+    """A batch on its device, at the input side that multi-scale training drew; boxes scaled along."""
+    pixels = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+    targets = targets.to(device, non_blocking=True)
+    if side != images.shape[-1]:
+        scale = side / images.shape[-1]
+        pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False)
+        targets = Targets(targets.boxes_cxcywh * scale, targets.labels)
+    return pixels, targets
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far, in MB: of the device on CUDA, of the process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,94 @@
+"""Where MLflow keeps its data, and how a process of ours talks to it.
+
+``MLFLOW_TRACKING_URI`` decides; without it, one SQLite file for the project, ``<runs>/mlflow.db``, with
+artifacts beside it. Nothing here imports mlflow before :func:`connect` is called: the import takes
+more than a second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+#: Given as tracking URI: no tracking at all.
+OFF = "off"
+
+#: Answers must come quickly: a request that hangs only delays the mirror, and it is tried again later.
+#: mlflow alone would wait 120 s and retry seven times.
+_CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+#: mlflow reports usage to its makers unless told otherwise.
+_NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def resolve_uri(uri: str | None, runs: Path) -> str:
+    """The tracking URI in force: the argument, else ``MLFLOW_TRACKING_URI``, else SQLite in ``runs``."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(runs)
+
+
+def default_uri(runs: Path) -> str:
+    """The project's own store: a SQLite file in the folder of all runs."""
+    return f"sqlite:///{runs.resolve()}/mlflow.db"
+
+
+def artifact_location(uri: str, runs: Path, experiment: str) -> str | None:
+    """Where an experiment's artifacts go; None leaves it to the server.
+
+    Without a server mlflow would put them below the current directory, wherever that is.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        return None
+    return (runs.resolve() / "mlartifacts" / experiment).as_uri()
+
+
+def public_uri(uri: str) -> str:
+    """The URI without user, password and query, fit for a record that others read."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    if not host:  # sqlite:////path: urlunsplit would drop the empty host's slashes
+        return uri.partition("?")[0]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def public_message(error: BaseException, uri: str) -> str:
+    """One line about an error, without what :func:`public_uri` hides."""
+    text = f"{type(error).__name__}: {error}".replace(uri, public_uri(uri))
+    parts = urlsplit(uri)
+    for secret in filter(None, (parts.netloc.rpartition("@")[0], parts.password, parts.query)):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:500]
+
+
+def client_environment(uri: str, base: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a process that talks to the store; what the user set himself is kept.
+
+    The URI goes this way, because everybody on the machine can read a process's arguments.
+    """
+    return {**_CLIENT_ENVIRONMENT, **base, **_NO_TELEMETRY, "MLFLOW_TRACKING_URI": uri}
+
+
+def connect(uri: str, runs: Path) -> Any:
+    """An ``MlflowClient`` for the URI; creates the SQLite file when it is missing.
+
+    Sets mlflow's environment variables in this process. Raises mlflow's and SQLAlchemy's errors.
+    """
+    os.environ.update(client_environment(uri, os.environ))
+    from mlflow import MlflowClient
+
+    # Two processes that create the tables of one new SQLite file at the same time fail.
+    with store_lock(runs):
+        return MlflowClient(uri)
+
+
+@contextmanager
+def store_lock(runs: Path) -> Iterator[None]:
+    """One process at a time, among those that share the folder of runs, looks for or creates MLflow runs."""
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / ".mlflow.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,157 @@
+"""A training that trains nothing but writes a real record and talks to the tracker like the runner.
+
+python -m tests.studies.tracking_standin RUNS --stage simota --seed 0 --epochs 20 --seconds 0.5
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from roadmap.protocols import DEMO, stage_recipe
+from roadmap.recipe import DatasetConfig, Run, to_json
+from roadmap.record import RunFolder, append_line, now, write_json
+from studies.tracking import Tracker, start_tracking
+
+SHAPES = DatasetConfig("embedded-shapes", "0123456789abcdef0123456789abcdef", 8, 480, 120)
+
+
+def write_start(runs: Path, stage: str, seed: int, time: str | None = None, **facts: Any) -> RunFolder:
+    """Start an attempt: recipe.json, environment.json and a line in attempts.jsonl."""
+    run = Run("roadmap", stage, seed, stage_recipe(stage, DEMO, SHAPES))
+    folder = RunFolder(runs / run.study / run.name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    identity = {
+        "schema": 1,
+        "study": run.study,
+        "stage": stage,
+        "seed": seed,
+        "protocol": "demo",
+        "recipe_hash": run.recipe.hash,
+        "recipe": to_json(run.recipe),
+        "deviations": [{"field": "training.epochs", "paper": 300, "here": 24}],
+    }
+    write_json(folder.path / "recipe.json", identity)
+    environment = {
+        "commit": "a" * 40,
+        "dirty": False,
+        "hardware": {"device": "cpu", "name": "a stand-in", "cores": 2},
+        "dataset": {**to_json(run.recipe)["dataset"], "path": "data/embedded-shapes"},
+        "command": ["python", "-m", "studies.roadmap", "--stage", stage],
+    }
+    write_json(folder.path / "environment.json", environment)
+    attempt = 1 + sum(event["event"] == "start" for event in folder.attempts())
+    start = {"event": "start", "attempt": attempt, "time": time or now(), "host": socket.gethostname()}
+    append_line(folder.path / "attempts.jsonl", {**start, "pid": os.getpid(), "slurm_job": None, **facts})
+    return folder
+
+
+def epoch_row(epoch: int, stage: str = "simota", seconds: float = 0.5) -> dict[str, Any]:
+    """A plausible row of metrics.jsonl; evaluated every fourth epoch."""
+    row = {
+        "epoch": epoch,
+        "iteration": 30 * epoch,
+        "loss": 10 * math.exp(-epoch / 8),
+        "loss_box": 5 * math.exp(-epoch / 8),
+        "loss_l1": None,
+        "learning_rate": 0.02 * (1 - epoch / 100),
+        "seconds": seconds,
+        "images_per_second": 480 / seconds,
+        "data_wait": 0.03,
+        "memory_mb": 900.0,
+        "positives": 6.5,
+    }
+    if epoch % 4 == 0:
+        row |= average_precision(epoch, stage)
+    return row
+
+
+def average_precision(epoch: int, stage: str) -> dict[str, float | None]:
+    """AP figures that grow with the epoch and the stage; no small objects, so APs is undefined."""
+    ap = (20.0 + 2 * len(stage)) * (1 - math.exp(-epoch / 6))
+    figures = {"AP": ap, "AP50": ap + 15, "AP75": ap + 2, "APs": None, "APm": ap - 1, "APl": ap + 4}
+    return {**figures, "AR1": ap / 2}
+
+
+def write_result(folder: RunFolder, epochs: int, finished: str | None = None) -> dict[str, Any]:
+    """result.json as the runner writes it, with figures that differ by stage."""
+    identity = folder.identity()
+    assert identity is not None
+    stage, evaluated = identity["stage"], max(4, epochs // 4 * 4)
+    figures = {"epoch": evaluated, **average_precision(evaluated, stage)}
+    profile = {
+        "name": stage,
+        "image_size": 160,
+        "params": 1_500_000 + 10_000 * len(stage),
+        "macs": 4.0e8,
+        "gflops": 0.80,
+        "gflops_paper": 0.81,
+    }
+    spread = {"median": 8.0 + len(stage), "mean": 8.2, "p5": 7.5, "p95": 9.9}
+    result = {
+        "schema": 1,
+        **{key: identity[key] for key in ("study", "stage", "seed", "recipe_hash", "protocol")},
+        "run": folder.name,
+        "finished": finished or now(),
+        "best": figures,
+        "last": figures,
+        "profile": profile,
+        "full_size_profile": {**profile, "image_size": 640, "params": 63_724_767, "gflops_paper": 185.273},
+        "latency": {"device": "cpu", "forward_ms": spread, "postprocess_ms": spread, "total_ms": spread},
+        "training": {"epochs": epochs, "seconds": 12.0, "attempts": len(folder.attempts())},
+        "dataset": identity["recipe"]["dataset"],
+        "hardware": {"device": "cpu"},
+        "deviations": identity["deviations"],
+    }
+    write_json(folder.path / "result.json", result)
+    return result
+
+
+def train(runs: Path, stage: str, seed: int, epochs: int, seconds: float, uri: str | None) -> str | None:
+    """One attempt from where the record stands to the end; returns what is not mirrored."""
+    folder = write_start(runs, stage, seed)
+    with folder.lock():
+        tracker = start_tracking(folder, uri)
+        done = max((row["epoch"] for row in folder.metrics()), default=0)
+        started = time.perf_counter()
+        for epoch in range(done + 1, epochs + 1):
+            _one_epoch(folder, tracker, epoch, stage, seconds)
+        print(f"training took {time.perf_counter() - started:.3f} s", flush=True)
+        tracker.finish(write_result(folder, epochs))
+        append_line(
+            folder.path / "attempts.jsonl",
+            {"event": "end", "attempt": 1, "time": now(), "reason": "finished", "epoch": epochs},
+        )
+        return tracker.close()
+
+
+def _one_epoch(folder: RunFolder, tracker: Tracker, epoch: int, stage: str, seconds: float) -> None:
+    """Compute for about ``seconds`` (not sleep: a tracker that takes processor time must show)."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        math.fsum(1 / k for k in range(1, 2000))
+    row = epoch_row(epoch, stage, seconds)
+    append_line(folder.path / "metrics.jsonl", row)
+    tracker.epoch(row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--stage", default="simota")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--uri")
+    arguments = vars(parser.parse_args())
+    left_over = train(**arguments)
+    print(f"left over: {left_over}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Which dataset a command line means, and what identifies it.
+
+Standard library only, and fast enough for ``--dry-run`` even on COCO's 450 MB of annotations: a large
+annotation file is hashed and its images are counted without parsing it, once, and the result is cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.recipe import DatasetConfig
+from yolox_core.config import ShapesSpec
+
+EMBEDDED_NAME = "embedded-shapes"
+#: The embedded dataset; its pixels come from yolox_core.data.shapes.
+EMBEDDED = ShapesSpec()
+
+SPLITS = ("train2017", "val2017")
+LAYOUT = (
+    "expected DIR/annotations/instances_train2017.json, DIR/annotations/instances_val2017.json, "
+    "DIR/train2017/ and DIR/val2017/ (COCO's layout)"
+)
+
+#: COCO 2017: training images, validation images, classes.
+COCO_COUNTS = (118287, 5000, 80)
+
+#: Files up to this size are parsed; parsing more takes too long for a command line.
+_PARSE_UP_TO = 32 << 20
+_CHUNK = 8 << 20
+
+
+def resolve_dataset(argument: str | None) -> Path | None:
+    """Folder of ``--data``, else of the environment variable COCO_DIR, else None: the embedded dataset.
+
+    Raises ValueError naming what is missing and the expected layout.
+    """
+    given = argument or os.environ.get("COCO_DIR")
+    if not given:
+        return None
+    origin = "--data" if argument else "COCO_DIR"
+    root = Path(given).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{origin}: {root} is not a folder; {LAYOUT}")
+    for split in SPLITS:
+        if not annotation_file(root, split).is_file():
+            raise ValueError(f"{origin}: {annotation_file(root, split)} is missing; {LAYOUT}")
+        if not (root / split).is_dir():
+            raise ValueError(f"{origin}: {root / split}/ is missing; {LAYOUT}")
+    return root
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Annotations of a split in COCO's layout."""
+    return root / "annotations" / f"instances_{split}.json"
+
+
+def describe_dataset(root: Path | None) -> DatasetConfig:
+    """Identity of a dataset in COCO's layout, or of the embedded one for None.
+
+    Raises ValueError naming the file that is missing, broken or at odds with the other.
+    """
+    if root is None:
+        return DatasetConfig(
+            EMBEDDED_NAME,
+            EMBEDDED.fingerprint,
+            len(EMBEDDED.classes),
+            EMBEDDED.train_images,
+            EMBEDDED.val_images,
+        )
+    train, val = (_facts(annotation_file(root, split), split == "val2017") for split in SPLITS)
+    if val.categories is None:
+        raise ValueError(f"{annotation_file(root, 'val2017')} has no categories; {LAYOUT}")
+    if train.categories is not None and train.categories != val.categories:
+        raise ValueError(
+            f"{annotation_file(root, 'train2017')} and {annotation_file(root, 'val2017')} "
+            "must list the same categories"
+        )
+    fingerprint = hashlib.sha256(f"{train.sha256} {val.sha256}".encode()).hexdigest()
+    counts = (train.images, val.images, len(val.categories))
+    return DatasetConfig(
+        root.resolve().name, fingerprint, counts[2], counts[0], counts[1], coco=counts == COCO_COUNTS
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of an annotation file. categories: [id, name] in ascending order; None if not parsed."""
+
+    sha256: str
+    images: int
+    categories: list[list[Any]] | None
+
+
+def _facts(path: Path, parse: bool) -> _Facts:
+    """Facts of a file, from the cache when it has not changed since."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; {LAYOUT}") from error
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, parse]
+    cache = _cache_file(key)
+    known = _read_cache(cache, key)
+    if known is None:
+        known = _parsed(path) if parse or state.st_size <= _PARSE_UP_TO else _counted(path)
+        _write_cache(cache, key, known)
+    return known
+
+
+def _parsed(path: Path) -> _Facts:
+    data = path.read_bytes()
+    try:
+        content = json.loads(data)
+        images = len(content["images"])
+        categories = sorted([category["id"], category["name"]] for category in content["categories"])
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); download or export it again") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not in COCO's instances layout ({error!r})") from error
+    return _Facts(hashlib.sha256(data).hexdigest(), images, categories)
+
+
+def _counted(path: Path) -> _Facts:
+    """Hash a file and count its images by their ``file_name``; parse it when that is in doubt."""
+    digest = hashlib.sha256()
+    counter = _KeyCounter((b"file_name", b"height", b"width"))
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            # Hashing releases the interpreter's lock, so both passes take the time of one.
+            hashing = threading.Thread(target=digest.update, args=(chunk,))
+            hashing.start()
+            counter.feed(chunk)
+            hashing.join()
+            tail = chunk
+    names, heights, widths = counter.counts()
+    # An image has all three keys and nothing else has any; a file that was cut off doesn't end in a brace.
+    if not (names == heights == widths and tail.rstrip().endswith(b"}")):
+        return _parsed(path)
+    return _Facts(digest.hexdigest(), names, None)
+
+
+class _KeyCounter:
+    """Counts JSON keys in a stream of chunks."""
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self._patterns = [re.compile(rb'(?<!\\)"' + key + rb'"\s*:') for key in keys]
+        self._needles = [b'"' + key + b'"' for key in keys]
+        self._counts = [0] * len(keys)
+        self._carry = b""
+
+    def feed(self, chunk: bytes) -> None:
+        text = self._carry + chunk
+        # A key may straddle two chunks: what follows the last comma but a few is counted next time.
+        cut = text.rfind(b",") if len(text) > 64 else 0
+        self._carry = text[cut:] if cut > 0 else text
+        self._count(text[:cut] if cut > 0 else b"")
+
+    def counts(self) -> list[int]:
+        self._count(self._carry)
+        self._carry = b""
+        return self._counts
+
+    def _count(self, text: bytes) -> None:
+        for i, (needle, pattern) in enumerate(zip(self._needles, self._patterns, strict=True)):
+            if needle in text:
+                self._counts[i] += len(pattern.findall(text))
+
+
+def _cache_file(key: list[Any]) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = hashlib.sha256(json.dumps([key[0], key[3]]).encode()).hexdigest()[:32]
+    return root / "yolox-roadmap" / "annotations" / f"{name}.json"
+
+
+def _read_cache(path: Path, key: list[Any]) -> _Facts | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return _Facts(**data["facts"]) if data["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # absent or damaged: it is made again
+
+
+def _write_cache(path: Path, key: list[Any], facts: _Facts) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"key": key, "facts": asdict(facts)}), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        pass  # a home that can't be written costs the time of another look, nothing else

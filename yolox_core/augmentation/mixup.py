@@ -1,0 +1,81 @@
+"""MixUp with a second image, as in the official code (0.3.0): it is copied in half transparent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from yolox_core.augmentation.letterbox import fit_ratio, fit_size
+from yolox_core.augmentation.mosaic import reduction_for
+from yolox_core.augmentation.sample import PAD_VALUE, Image, ImageSource, ImageTargets, join
+from yolox_core.augmentation.steps import flip_boxes
+
+
+@dataclass(frozen=True)
+class MixUpDraw:
+    """The random numbers of one MixUp.
+
+    index: the second image. side: of the square it is fitted into, in pixels. flip: left and right.
+    offset: (x, y) of the window that is cut out where the square is larger than the output.
+    """
+
+    index: int
+    side: int
+    flip: bool
+    offset: tuple[int, int]
+
+
+def draw_mixup(
+    rng: np.random.Generator, candidates: np.ndarray, size: int, scale: tuple[float, float]
+) -> MixUpDraw:
+    """Draw a second image among the candidates (those with objects), its scale, flip and window."""
+    side = max(1, int(size * rng.uniform(*scale)))
+    flip = bool(rng.random() > 0.5)
+    index = int(candidates[rng.integers(0, len(candidates))])
+    room = max(1, side - size)
+    x, y = rng.integers(0, room, 2).tolist()
+    return MixUpDraw(index, side, flip, (x, y))
+
+
+def mixup(
+    source: ImageSource, draw: MixUpDraw, image: Image, targets: ImageTargets
+) -> tuple[Image, ImageTargets]:
+    """Blend half and half with the drawn image; objects of both (cut to nothing ones are empty boxes)."""
+    size = len(image)
+    layer = _layer(source, draw, size)
+    # Official code: the mean, rounded down. Half a grey level is either .0 or .5 here; -0.25 rounds it down.
+    blend = cv2.addWeighted(image, 0.5, layer, 0.5, -0.25)
+    return blend, join([targets, _layer_targets(source, draw, size)])
+
+
+def _layer(source: ImageSource, draw: MixUpDraw, size: int) -> Image:
+    """The second image as it lies in the output: grey around it in its square, black beyond."""
+    height, width = source.size(draw.index)
+    fit_height, fit_width = fit_size(height, width, size)
+    picture_height = max(1, round(fit_height * draw.side / size))
+    picture_width = max(1, round(fit_width * draw.side / size))
+    picture = source.load_image(draw.index, reduction_for(picture_height / height))
+    picture = cv2.resize(picture, (picture_width, picture_height), interpolation=cv2.INTER_LINEAR)
+    if draw.flip:
+        picture = cv2.flip(picture, 1)
+    left = (draw.side - picture_width if draw.flip else 0) - draw.offset[0]
+    top = -draw.offset[1]
+    layer = np.zeros((size, size, 3), np.uint8)
+    layer[: draw.side, : draw.side] = PAD_VALUE
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + picture_width, size), min(top + picture_height, size)
+    if x1 < x2 and y1 < y2:
+        layer[y1:y2, x1:x2] = picture[y1 - top : y2 - top, x1 - left : x2 - left]
+    return layer
+
+
+def _layer_targets(source: ImageSource, draw: MixUpDraw, size: int) -> ImageTargets:
+    targets = source.objects(draw.index)
+    ratio = fit_ratio(*source.size(draw.index), size) * draw.side / size
+    boxes = np.clip(targets.boxes_xyxy * np.float32(ratio), 0, draw.side)
+    if draw.flip:
+        boxes = flip_boxes(ImageTargets(boxes, targets.labels), draw.side).boxes_xyxy
+    moved = boxes - np.array([*draw.offset, *draw.offset], np.float32)
+    return ImageTargets(np.clip(moved, 0, size), targets.labels)

@@ -1,0 +1,161 @@
+"""Mosaic with a random affine transform, drawn first and painted straight into the output.
+
+The official code (0.3.0) decodes four images, pastes them around a random centre of a canvas twice the
+output's side, and warps the canvas. Here the same random geometry is drawn before any image is opened;
+then only the tiles that show are decoded, at the JPEG scale they need, and each is warped once, from the
+file's pixels to the output's. See docs/decisions/0020-mosaic-decoding.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolox_core.augmentation.affine import (
+    Matrix,
+    compose,
+    draw_affine,
+    scale_of,
+    scaled_then_moved,
+    transform_boxes,
+    transform_points,
+)
+from yolox_core.augmentation.letterbox import fit_ratio, fit_size
+from yolox_core.augmentation.sample import (
+    PAD_VALUE,
+    Image,
+    ImageSource,
+    ImageTargets,
+    empty_targets,
+    join,
+)
+from yolox_core.config import AugmentationConfig
+
+#: Fraction bits of polygon corners in OpenCV's drawing functions.
+_SHIFT = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where one of the four images lies in the canvas, in canvas pixels.
+
+    left, top: of the whole image after fitting; they may be negative. width, height: of the same.
+    x1, y1, x2, y2: its part inside the canvas.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def empty(self) -> bool:
+        return self.x2 <= self.x1 or self.y2 <= self.y1
+
+
+@dataclass(frozen=True)
+class MosaicDraw:
+    """The random numbers of one Mosaic: images, centre in canvas pixels (x, y), canvas-to-output matrix."""
+
+    indices: tuple[int, int, int, int]
+    centre: tuple[int, int]
+    matrix: Matrix
+
+
+def draw_mosaic(
+    rng: np.random.Generator, index: int, images: int, size: int, config: AugmentationConfig
+) -> MosaicDraw:
+    """Three more images, the centre between a half and one and a half sides, the affine transform."""
+    others = rng.integers(0, images, 3).tolist()
+    x, y = rng.uniform(0.5 * size, 1.5 * size, 2).tolist()
+    return MosaicDraw((index, *others), (int(x), int(y)), draw_affine(rng, size, config))
+
+
+def place_tile(quadrant: int, centre: tuple[int, int], height: int, width: int, size: int) -> Tile:
+    """Tile of an image of a shape (pixels); quadrants are top left, top right, bottom left, bottom right.
+
+    The image's corner nearest to the centre lies on the centre; what leaves the canvas (side 2·size) is cut.
+    """
+    left = centre[0] if quadrant % 2 else centre[0] - width
+    top = centre[1] if quadrant // 2 else centre[1] - height
+    side = 2 * size
+    return Tile(
+        left,
+        top,
+        width,
+        height,
+        max(left, 0),
+        max(top, 0),
+        min(left + width, side),
+        min(top + height, side),
+    )
+
+
+def mosaic(source: ImageSource, draw: MosaicDraw, size: int) -> tuple[Image, ImageTargets]:
+    """Image (size, size, 3) and targets of a drawn Mosaic.
+
+    Objects are cut at the canvas and at the output; those cut to nothing are kept, as empty boxes, for the
+    caller to drop.
+    """
+    output = np.full((size, size, 3), PAD_VALUE, np.uint8)
+    parts = []
+    for quadrant, index in enumerate(draw.indices):
+        height, width = source.size(index)
+        tile = place_tile(quadrant, draw.centre, *fit_size(height, width, size), size)
+        _paint(output, source, index, tile, draw.matrix)
+        parts.append(_tile_targets(source.objects(index), tile, fit_ratio(height, width, size), size))
+    targets = join(parts)
+    return output, ImageTargets(transform_boxes(targets.boxes_xyxy, draw.matrix, size), targets.labels)
+
+
+def reduction_for(scale: float) -> int:
+    """Largest JPEG reduction (1, 2, 4, 8) that keeps at least one pixel per output pixel at this scale."""
+    return next((r for r in (8, 4, 2) if scale * r <= 1.0), 1)
+
+
+def _tile_targets(targets: ImageTargets, tile: Tile, ratio: float, size: int) -> ImageTargets:
+    if not len(targets.labels):
+        return empty_targets()
+    boxes = targets.boxes_xyxy * ratio + np.array([tile.left, tile.top, tile.left, tile.top])
+    return ImageTargets(np.clip(boxes, 0, 2 * size).astype(np.float32), targets.labels)
+
+
+def _paint(output: Image, source: ImageSource, index: int, tile: Tile, matrix: Matrix) -> None:
+    """Warp a tile into the output, if any of it shows."""
+    size = len(output)
+    corners = _outline(tile, matrix)
+    x1, y1 = (max(0, math.floor(v)) for v in corners.min(axis=0).tolist())
+    x2, y2 = (min(size, math.ceil(v) + 1) for v in corners.max(axis=0).tolist())
+    if tile.empty or x1 >= x2 or y1 >= y2:
+        return
+    height, width = source.size(index)
+    reduction = reduction_for(scale_of(matrix) * math.sqrt(tile.height * tile.width / (height * width)))
+    image = source.load_image(index, reduction)
+    if image.shape[:2] == (height, width):
+        reduction = 1
+    placed = scaled_then_moved(
+        reduction * tile.width / width, reduction * tile.height / height, tile.left, tile.top
+    )
+    transform = compose(matrix, placed)
+    transform[:, 2] -= (x1, y1)
+    warped = cv2.warpAffine(
+        image, transform, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    polygon = np.rint((corners - (x1, y1)) * (1 << _SHIFT)).astype(np.int32)
+    cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_8, _SHIFT)
+    cv2.copyTo(warped, mask, output[y1:y2, x1:x2])
+
+
+def _outline(tile: Tile, matrix: Matrix) -> NDArray[np.float64]:
+    """(4, 2) corners of a tile in the output, in pixel indices (its edges lie half a pixel outside)."""
+    x1, y1, x2, y2 = (v - 0.5 for v in (tile.x1, tile.y1, tile.x2, tile.y2))
+    return transform_points(np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]), matrix)

@@ -1,0 +1,207 @@
+"""A split of a dataset in COCO's layout, as training and evaluation read it.
+
+    root/annotations/instances_<split>.json
+    root/<split>/*.jpg
+
+Images come as they are stored: EXIF orientation is ignored, as COCO's annotations do. Grayscale and CMYK
+files become BGR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolox_core.augmentation.sample import Image, ImageTargets
+from yolox_core.data.annotations import OUTSIDE, Annotations, read_annotations
+from yolox_core.data.scan import scan_images
+
+#: Largest share of images that may be skipped before a dataset is refused.
+MAX_SKIPPED = 0.01
+
+_READ_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+class ImageError(ValueError):
+    """An image could not be read or decoded. ``name`` and ``reason`` say which and why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class Skipped(NamedTuple):
+    """An image that is left out: file name in the split's folder, and why."""
+
+    name: str
+    reason: str
+
+
+class CocoDataset:
+    """Images and training objects of one split, in the order of the annotation file.
+
+    ids: (n,) int64 image ids. class_names: by label. category_ids: (classes,) COCO id of each label.
+    annotation_file: for the evaluation, which also needs crowd boxes. skipped: images left out because
+    their file is missing, truncated or of another size than annotated; they are in no other attribute.
+    nonempty: indices of the images that have objects.
+
+    Raises ValueError when the layout or the annotations are broken, a file name leaves the folder, no image
+    is left, or more than ``max_skipped`` of the images must be skipped.
+    """
+
+    def __init__(self, root: Path, split: str, max_skipped: float = MAX_SKIPPED) -> None:
+        self.root = Path(root)
+        self.split = split
+        self.folder = self.root / split
+        self.annotation_file = self.root / "annotations" / f"instances_{split}.json"
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is missing; expected the images of {self.annotation_file} there")
+        annotations = read_annotations(self.annotation_file)
+        sizes = [(int(h), int(w)) if h > 0 and w > 0 else None for h, w in annotations.sizes.tolist()]
+        names = [name.decode() for name in annotations.names.tolist()]
+        state = self.annotation_file.stat()
+        key = f"{state.st_size} {state.st_mtime_ns}"
+        bad, found = scan_images(self.folder, names, sizes, key)
+        bad |= {i: "unknown size" for i, s in enumerate(sizes) if s is None and i not in bad | found}
+        for i, size in found.items():
+            annotations.sizes[i] = size
+        self.skipped = [Skipped(names[i], reason) for i, reason in sorted(bad.items())]
+        self._check_share(len(names), max_skipped)
+        keep = np.setdiff1d(np.arange(len(names)), list(bad))
+        self._keep(annotations, keep)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def name(self, index: int) -> str:
+        """File name of an image below the split's folder."""
+        return self._names[index].decode()
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self._sizes[index].tolist()
+        return height, width
+
+    def load_image(self, index: int, reduction: int = 1) -> Image:
+        """(height, width, 3) uint8 BGR.
+
+        With a reduction of 2, 4 or 8, JPEG files are decoded at that fraction of their size, rounded up
+        (several times faster); other formats come whole. Raises ImageError naming the file when it can't be
+        read, is damaged, or is not of the annotated size.
+        """
+        name = self.name(index)
+        try:
+            data = np.fromfile(self.folder / name, np.uint8)
+        except OSError as error:
+            raise ImageError(name, error.strerror or type(error).__name__) from error
+        if not (data[:2] == (0xFF, 0xD8)).all():
+            reduction = 1
+        image = decode(data, reduction)
+        if image is None:
+            raise ImageError(name, "can't be decoded")
+        height, width = self.size(index)
+        if image.shape[:2] != (-(-height // reduction), -(-width // reduction)):
+            raise ImageError(
+                name, f"decodes to {image.shape[1]}×{image.shape[0]}, annotated {width}×{height}"
+            )
+        return image
+
+    def objects(self, index: int) -> ImageTargets:
+        """Training objects: boxes clipped to the image, no crowds. The arrays are copies."""
+        start, stop = self._offsets[index : index + 2].tolist()
+        return ImageTargets(self._boxes[start:stop].copy(), self._labels[start:stop].copy())
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for the run record: images, objects, dropped annotations by reason, skipped images."""
+        return {
+            "split": self.split,
+            "images": len(self),
+            "images_without_objects": len(self) - len(self.nonempty),
+            "objects": len(self._labels),
+            "dropped": dict(self._dropped),
+            "skipped": [{"file": s.name, "reason": s.reason} for s in self.skipped],
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the annotation file, in hex."""
+        return hashlib.sha256(self.annotation_file.read_bytes()).hexdigest()
+
+    def _check_share(self, images: int, limit: float) -> None:
+        if images == 0:
+            raise ValueError(f"{self.annotation_file} lists no images")
+        if len(self.skipped) > _allowed(images, limit) or len(self.skipped) == images:
+            examples = "; ".join(f"{s.name} {s.reason}" for s in self.skipped[:5])
+            raise ValueError(
+                f"{len(self.skipped)} of {images} images in {self.folder} can't be used, more than the "
+                f"allowed {limit:.1%}: {examples}{' …' if len(self.skipped) > 5 else ''}. "
+                "Download or repair these files, or remove them from the annotations."
+            )
+
+    def _keep(self, annotations: Annotations, keep: NDArray[np.int64]) -> None:
+        """Take over the usable images, and clip their objects."""
+        counts = np.diff(annotations.offsets)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        wanted = np.isin(owners, keep)
+        boxes, owners = annotations.boxes_xyxy[wanted].copy(), owners[wanted]
+        limits = annotations.sizes[owners][:, ::-1].astype(np.float32)
+        boxes[:, :2] = boxes[:, :2].clip(0)
+        boxes[:, 2:] = np.minimum(boxes[:, 2:], limits)
+        solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        new = np.searchsorted(keep, owners[solid])
+        self.ids = annotations.ids[keep]
+        self.category_ids = annotations.category_ids
+        self.class_names = annotations.class_names
+        self._sizes = annotations.sizes[keep]
+        self._names = annotations.names[keep]
+        self._boxes = boxes[solid]
+        self._labels = annotations.labels[wanted][solid]
+        self._offsets = np.zeros(len(keep) + 1, np.int64)
+        np.cumsum(np.bincount(new, minlength=len(keep)), out=self._offsets[1:])
+        self.nonempty = np.flatnonzero(np.diff(self._offsets))
+        self._dropped = dict(annotations.dropped)
+        # Only now is the size of images known whose annotation did not state it.
+        self._dropped[OUTSIDE] += int((~solid).sum())
+
+
+def _allowed(images: int, limit: float) -> float:
+    """How many images may be skipped: a share, but a few damaged files don't stop a small dataset either."""
+    return max(limit * images, min(3, max(1, images // 10)) if limit > 0 else 0)
+
+
+def decode(data: NDArray[np.uint8], reduction: int = 1) -> Image | None:
+    """Decode an image file's bytes to BGR, None when that fails."""
+    if not len(data):
+        return None
+    try:
+        return cv2.imdecode(data, _READ_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None  # the caller names the file
+
+
+def open_splits(root: Path, max_skipped: float = MAX_SKIPPED) -> tuple[CocoDataset, CocoDataset]:
+    """The training and the validation split. Raises ValueError when their categories differ."""
+    train, val = (CocoDataset(root, split, max_skipped) for split in ("train2017", "val2017"))
+    if train.category_ids.tolist() != val.category_ids.tolist() or train.class_names != val.class_names:
+        raise ValueError(
+            f"{train.annotation_file} and {val.annotation_file} must list the same categories: "
+            f"{len(train.class_names)} and {len(val.class_names)}"
+        )
+    return train, val

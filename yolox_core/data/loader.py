@@ -1,0 +1,304 @@
+"""Training batches as one stream over all remaining epochs.
+
+Every sample has its own random generator, made from (seed, epoch, position in the epoch). The same seed
+therefore gives the same batches, to the bit, with any number of worker processes, from any starting point,
+and for any number of ranks. torch's global generator is neither read nor advanced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from yolox_core.augmentation.pipelines import Pipeline
+from yolox_core.augmentation.sample import Image, ImageTargets
+from yolox_core.config import TrainConfig
+from yolox_core.data.coco import MAX_SKIPPED, CocoDataset, ImageError, Skipped
+from yolox_core.structures import Targets
+
+#: Keeps the generators of order, samples and sides apart.
+_ORDER, _SAMPLE, _SIDE = 1, 2, 3
+#: How many other images are tried for a sample whose image can't be decoded.
+_ATTEMPTS = 8
+_PREFETCH = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This rank's share of one iteration.
+
+    images: (b, 3, S, S) uint8, BGR. targets: boxes in pixels of S. epoch, iteration: both from 0, the
+    iteration within the epoch. damaged: images that could not be decoded; others took their place.
+    """
+
+    images: Tensor
+    targets: Targets
+    epoch: int
+    iteration: int
+    damaged: tuple[Skipped, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        targets = Targets(self.targets.boxes_cxcywh.pin_memory(), self.targets.labels.pin_memory())
+        return Batch(self.images.pin_memory(), targets, self.epoch, self.iteration, self.damaged)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One sample of the stream: its place (position within the global epoch) and its image."""
+
+    epoch: int
+    iteration: int
+    position: int
+    index: int
+
+
+class TrainStream:
+    """Iterator over :class:`Batch`, from (start_epoch, start_iteration) to the end of the last epoch.
+
+    dataset: the training split. main_pipeline, closing_pipeline: the latter makes the last
+    ``config.closing_epochs``. rank, world_size: each rank takes every world_size-th sample of the global
+    batch, which is the same for any world size. workers: processes; 0 makes samples in this one. They live
+    as long as the stream, not an epoch. max_damaged: share of images that may fail to decode.
+
+    ``damaged`` collects the images that failed. Close the stream (or leave its ``with`` block) to stop the
+    workers early.
+
+    Raises ValueError when batch_size is no multiple of world_size, when the start lies outside the run,
+    and, while iterating, when too many images fail to decode.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        main_pipeline: Pipeline,
+        closing_pipeline: Pipeline,
+        config: TrainConfig,
+        seed: int,
+        start_epoch: int = 0,
+        start_iteration: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+        max_damaged: float = MAX_SKIPPED,
+    ) -> None:
+        _check_shares(config, rank, world_size)
+        iterations = config.iterations_per_epoch(len(dataset))
+        if not (0 <= start_epoch <= config.epochs and 0 <= start_iteration <= iterations):
+            raise ValueError(
+                f"can't start at epoch {start_epoch}, iteration {start_iteration}: the run has "
+                f"{config.epochs} epochs of {iterations} iterations"
+            )
+        self.damaged: dict[str, str] = {}
+        self._allowed = max(3.0, max_damaged * len(dataset))
+        order = _Order(len(dataset), config, seed, start_epoch, start_iteration, rank, world_size)
+        samples = _Samples(dataset, main_pipeline, closing_pipeline, config, seed)
+        self._loader: Any = DataLoader(
+            samples,  # type: ignore[arg-type]  # has __getitem__ by request, which is all that is used
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=_Collate(config.max_objects),
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+            prefetch_factor=_PREFETCH if workers else None,
+            # A generator of its own: DataLoader would otherwise draw from torch's global one.
+            generator=torch.Generator(),
+        )
+        self._batches: Iterator[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            if self._loader is None:
+                raise StopIteration
+            self._batches = iter(self._loader)
+            # Workers ignore the signals meant for the trainer, so they must be told to stop.
+            atexit.register(self.close)
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self.close()
+            raise
+        self._note_damage(batch)
+        return batch
+
+    def __enter__(self) -> TrainStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers; the stream has then ended. May be called again."""
+        atexit.unregister(self.close)
+        self._batches = None
+        self._loader = None
+
+    def _note_damage(self, batch: Batch) -> None:
+        self.damaged.update({s.name: s.reason for s in batch.damaged})
+        if len(self.damaged) > self._allowed:
+            examples = "; ".join(f"{n}: {r}" for n, r in list(self.damaged.items())[:5])
+            raise ValueError(
+                f"{len(self.damaged)} images could not be decoded, too many to go on ({examples}); "
+                "repair or download them again"
+            )
+
+
+def train_batches(*args: Any, **kwargs: Any) -> TrainStream:
+    """A :class:`TrainStream` with the same arguments."""
+    return TrainStream(*args, **kwargs)
+
+
+def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """Permutation of the images in an epoch."""
+    return np.random.default_rng((_ORDER, seed, epoch)).permutation(images)
+
+
+def sample_generator(seed: int, epoch: int, position: int, attempt: int = 0) -> np.random.Generator:
+    """The generator of one sample; attempt counts replacements of damaged images."""
+    return np.random.default_rng((_SAMPLE, seed, epoch, position, attempt))
+
+
+def training_side(
+    config: TrainConfig, seed: int, epoch: int, iteration: int, iterations_per_epoch: int
+) -> int:
+    """Input side in pixels of an iteration, the same on every rank.
+
+    Drawn evenly from ``config.multiscale`` in steps of 32, again every ``config.multiscale_interval``
+    iterations of the run; a function of its arguments alone, so that a resumed run draws the same sides.
+    """
+    low, high = config.multiscale
+    block = (epoch * iterations_per_epoch + iteration) // config.multiscale_interval
+    rng = np.random.default_rng((_SIDE, seed, block))
+    return int(rng.integers(low // 32, high // 32 + 1)) * 32
+
+
+class _Order:
+    """Batch sampler: a list of requests per iteration, for this rank, over all remaining epochs."""
+
+    def __init__(
+        self,
+        images: int,
+        config: TrainConfig,
+        seed: int,
+        start_epoch: int,
+        start_iteration: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self.images, self.config, self.seed = images, config, seed
+        self.start_epoch, self.start_iteration = start_epoch, start_iteration
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        per_epoch = self.config.iterations_per_epoch(self.images)
+        return (self.config.epochs - self.start_epoch) * per_epoch - self.start_iteration
+
+    def __iter__(self) -> Iterator[list[_Request]]:
+        size = self.config.batch_size
+        for epoch in range(self.start_epoch, self.config.epochs):
+            order = epoch_order(self.seed, epoch, self.images)
+            first = self.start_iteration if epoch == self.start_epoch else 0
+            for iteration in range(first, self.config.iterations_per_epoch(self.images)):
+                positions = range(iteration * size + self.rank, (iteration + 1) * size, self.world_size)
+                # A dataset smaller than the batch repeats its images; each copy is augmented anew.
+                yield [_Request(epoch, iteration, p, int(order[p % self.images])) for p in positions]
+
+
+class _Samples:
+    """Makes the sample of a request; runs in a worker."""
+
+    def __init__(
+        self, dataset: CocoDataset, main: Pipeline, closing: Pipeline, config: TrainConfig, seed: int
+    ) -> None:
+        self.dataset, self.main, self.closing, self.seed = dataset, main, closing, seed
+        self.first_closing_epoch = config.epochs - config.closing_epochs
+
+    def __getitem__(self, request: _Request) -> _Sample:
+        pipeline = self.closing if request.epoch >= self.first_closing_epoch else self.main
+        damaged: list[Skipped] = []
+        index = request.index
+        for attempt in range(_ATTEMPTS):
+            rng = sample_generator(self.seed, request.epoch, request.position, attempt)
+            try:
+                image, targets = pipeline(self.dataset, index, rng)
+            except ImageError as error:
+                # A run of days must not die of one bad sector; the stream counts, and stops at too many.
+                damaged.append(Skipped(error.name, error.reason))
+                index = int(rng.integers(len(self.dataset)))
+            except Exception as error:
+                error.add_note(f"while making a training sample of {self.dataset.name(index)}")
+                raise
+            else:
+                return _Sample(request, image, targets, tuple(damaged))
+        names = ", ".join(str(d.name) for d in damaged)
+        raise ValueError(f"{_ATTEMPTS} images in a row could not be decoded: {names}")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    request: _Request
+    image: Image
+    targets: ImageTargets
+    damaged: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Stack samples to a batch; runs in a worker."""
+
+    max_objects: int
+
+    def __call__(self, samples: list[_Sample]) -> Batch:
+        images = torch.from_numpy(np.stack([s.image.transpose(2, 0, 1) for s in samples]))
+        targets = pad_targets([s.targets for s in samples], self.max_objects)
+        request = samples[0].request
+        damaged = tuple(d for s in samples for d in s.damaged)
+        return Batch(images, targets, request.epoch, request.iteration, damaged)
+
+
+def pad_targets(objects: list[ImageTargets], max_objects: int) -> Targets:
+    """Targets of a batch, padded to its largest number of objects: at least 1, at most ``max_objects``.
+
+    Of an image with more, the first ``max_objects`` stay (as in the official code).
+    """
+    rows = min(max_objects, max(1, *(len(o.labels) for o in objects)))
+    boxes = np.zeros((len(objects), rows, 4), np.float32)
+    labels = np.full((len(objects), rows), -1, np.int64)
+    for i, (xyxy, classes) in enumerate(objects):
+        kept = xyxy[:rows]
+        boxes[i, : len(kept), :2] = (kept[:, :2] + kept[:, 2:]) / 2
+        boxes[i, : len(kept), 2:] = kept[:, 2:] - kept[:, :2]
+        labels[i, : len(kept)] = classes[:rows]
+    return Targets(torch.from_numpy(boxes), torch.from_numpy(labels))
+
+
+def _start_worker(_: int) -> None:
+    """Settings of a worker process."""
+    # One thread each: the workers are the parallelism.
+    cv2.setNumThreads(0)
+    # Ctrl-C and a scheduler's signals reach the whole process group. The trainer answers them with a
+    # checkpoint; its workers must live until it closes the stream (or dies, which they notice).
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _check_shares(config: TrainConfig, rank: int, world_size: int) -> None:
+    if config.batch_size % world_size:
+        raise ValueError(
+            f"batch_size {config.batch_size} can't be dealt to {world_size} processes evenly; "
+            "use a number of processes that divides it"
+        )
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank must be from 0 to {world_size - 1}, not {rank}")

@@ -1,0 +1,131 @@
+"""The embedded dataset: textured shapes on cluttered backgrounds, drawn once, stored in COCO's layout.
+
+It exists so that the whole roadmap can be replayed without a download. Every image is drawn from its own
+generator, made from (seed, split, number); pixels depend on the specification alone (and, in their last
+bits, on the version of OpenCV).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolox_core.config import ShapesSpec
+from yolox_core.data.shapes_drawing import draw_scene
+
+MANIFEST = "manifest.json"
+_SPLITS = ("train2017", "val2017")
+
+
+def ensure_shapes_dataset(root: Path, spec: ShapesSpec | None = None) -> Path:
+    """Folder of the embedded dataset below ``root``, generated when it is absent, incomplete or damaged.
+
+    Named after the specification's hash, so that another specification gets another folder. Safe when
+    several processes call it at once: one generates, the others wait. Raises OSError naming the folder
+    when it can't be written.
+    """
+    spec = spec or ShapesSpec()
+    folder = Path(root) / f"embedded-shapes-{spec.fingerprint[:12]}"
+    if is_complete(folder, spec):
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    with _lock(root / f".{folder.name}.lock"):
+        if not is_complete(folder, spec):  # another process may have made it while this one waited
+            _replace(folder, spec)
+    return folder
+
+
+def is_complete(folder: Path, spec: ShapesSpec) -> bool:
+    """Whether every file of the dataset is there and unchanged since it was generated."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest == {"spec": spec.fingerprint, "content": _content_hash(folder)}
+    except (OSError, ValueError):
+        return False
+
+
+def generate(folder: Path, spec: ShapesSpec) -> None:
+    """Write the dataset into an existing folder."""
+    for number, (split, images) in enumerate(zip(_SPLITS, (spec.train_images, spec.val_images), strict=True)):
+        (folder / split).mkdir(parents=True)
+        annotations = _generate_split(folder / split, spec, number, images)
+        path = folder / "annotations" / f"instances_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(annotations), encoding="utf-8")
+    manifest = {"spec": spec.fingerprint, "content": _content_hash(folder)}
+    (folder / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+
+
+def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> dict[str, Any]:
+    """Write one split's images; its annotations in COCO's instances layout.
+
+    ``area`` is the box's, since the shapes have no masks: COCO's small, medium and large refer to boxes.
+    """
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(images):
+        rng = np.random.default_rng((spec.seed, split, number))
+        image, objects = draw_scene(spec, rng)
+        name = f"{number + 1:06d}.jpg"
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, spec.quality])
+        (folder / name).write_bytes(data.tobytes())
+        height, width = image.shape[:2]
+        entries.append({"id": number + 1, "file_name": name, "height": height, "width": width})
+        for label, box in objects:
+            x1, y1, x2, y2 = box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number + 1,
+                    "category_id": label + 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": (x2 - x1) * (y2 - y1),
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(spec.classes)]
+    info = {"description": "embedded shapes", "spec": spec.fingerprint}
+    return {"info": info, "images": entries, "annotations": annotations, "categories": categories}
+
+
+def _replace(folder: Path, spec: ShapesSpec) -> None:
+    """Generate beside the folder, then put the result in its place at once."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        generate(temporary, spec)
+        temporary.chmod(0o755)  # mkdtemp makes private folders
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # it is gone already unless something was raised
+
+
+def _content_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files but the manifest."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a lock file; the operating system frees it when the process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(str(os.getpid()))
+        yield

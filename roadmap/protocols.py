@@ -53,13 +53,29 @@ DEMO = Protocol(
         image_size=160,
         multiscale=(128, 192),
         evaluate_every=4,
-        final_confidence=0.01,
         augmentation=AugmentationConfig(mosaic_scale=(0.5, 1.5), mixup=0.5),
     ),
     scale=(0.34, 0.25),
 )
 
-PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO)}
+SMOKE = Protocol(
+    "smoke",
+    "seconds: does every part run here? Its AP means nothing",
+    replace(
+        DEMO.training,
+        epochs=3,
+        warmup_epochs=1,
+        closing_epochs=1,
+        batch_size=32,
+        image_size=64,
+        multiscale=(64, 96),
+        multiscale_interval=3,
+        evaluate_every=1,
+    ),
+    scale=(0.1, 0.125),
+)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO, SMOKE)}
 
 
 def find_protocol(name: str) -> Protocol:
@@ -69,11 +85,23 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def stage_recipe(stage: str, protocol: Protocol, dataset: DatasetConfig) -> Recipe:
-    """The recipe of a roadmap stage under a protocol on a dataset."""
-    training = replace(protocol.training, **companions_at(stage))  # type: ignore[arg-type]
+def stage_recipe(stage: str, protocol: Protocol, dataset: DatasetConfig, imagenet: str = "") -> Recipe:
+    """The recipe of a roadmap stage under a protocol on a dataset.
+
+    imagenet: identity of the ImageNet weights that stages with that companion start from, empty to start
+    them from scratch (then a deviation).
+    """
+    companions = companions_at(stage)
+    if companions.get("pretrained") == IMAGENET:
+        companions["pretrained"] = imagenet
+    training = replace(protocol.training, **companions)  # type: ignore[arg-type]
     model = _scaled(MODELS["yolox-darknet53"], protocol, dataset)
     return Recipe(protocol.name, model, ingredients_at(stage), training, dataset)
+
+
+def paper_recipe(stage: str) -> Recipe:
+    """What the paper did at a stage."""
+    return stage_recipe(stage, PAPER, COCO_2017, IMAGENET)
 
 
 def model_recipe(
@@ -109,8 +137,24 @@ class Deviation:
 def deviations(recipe: Recipe, reference: Recipe) -> tuple[Deviation, ...]:
     """Every setting in which a recipe differs from the paper's recipe for the same stage or model."""
     ours, paper = flatten(to_json(recipe)), flatten(to_json(reference))
-    return tuple(Deviation(k, paper[k], ours[k]) for k in paper if paper[k] != ours[k] and k != "protocol")
+    return tuple(
+        Deviation(key, paper[key], ours[key])
+        for key in paper
+        if paper[key] != ours[key] and not _same(key, recipe, reference)
+    )
 
+
+def _same(key: str, recipe: Recipe, reference: Recipe) -> bool:
+    """Whether a difference is one of names only."""
+    if key == "dataset.fingerprint" or (key.startswith("dataset.") and recipe.dataset.coco):
+        return True
+    if key == "training.pretrained" and reference.training.pretrained == IMAGENET:
+        return recipe.training.pretrained.startswith(IMAGENET)
+    return key == "protocol"
+
+
+#: Companion value of stages that start from ImageNet weights.
+IMAGENET = "imagenet"
 
 #: The dataset of the paper's val figures (Tables 1-5).
 COCO_2017 = DatasetConfig("COCO 2017", "", 80, 118287, 5000, coco=True)

@@ -9,8 +9,9 @@ from yolox_core.assigners.common import Assigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
 from yolox_core.assigners.one_to_one import OneToOneAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
+from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.coding import AnchorCoding, Coding, PointCoding
-from yolox_core.config import Ingredients, ModelConfig
+from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 from yolox_core.detector import Detector
 from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.models.csp_darknet import CSPDarknet
@@ -93,3 +94,9 @@ def _build_assigner(model: ModelConfig, ingredients: Ingredients) -> Assigner:
     if ingredients.anchor_free:
         return CenterAssigner(radius, config.scale_ranges)
     return MaxIoUAssigner(radius, config.ignore_iou)
+
+
+def build_pipelines(ingredients: Ingredients, training: TrainConfig) -> tuple[Pipeline, Pipeline]:
+    """The training pipeline, and the one of the closing epochs."""
+    weak = weak_pipeline(training)
+    return (strong_pipeline(training) if ingredients.strong_augmentation else weak), weak

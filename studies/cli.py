@@ -1,0 +1,351 @@
+"""The command line that every study shares: which runs, on what data, here or on a cluster.
+
+Heavy libraries are imported only once something is going to run, so that ``--help``, ``--list`` and
+``--dry-run`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.cost import iterations, training_flops
+from roadmap.datasets import describe_dataset, resolve_dataset
+from roadmap.protocols import PROTOCOLS, Deviation, Protocol, deviations, find_protocol
+from roadmap.recipe import DatasetConfig, Recipe, Run
+from roadmap.record import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question with a runner.
+
+    module: what follows ``python -m``. names: the stages (or models) in order. recipe(name, protocol,
+    dataset, imagenet): the recipe to run. reference(name): the paper's recipe for it. rows: what --list
+    shows, one mapping per name.
+    """
+
+    name: str
+    module: str
+    description: str
+    names: tuple[str, ...]
+    recipe: Callable[[str, Protocol, DatasetConfig, str], Recipe]
+    reference: Callable[[str], Recipe]
+    rows: Callable[[], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that was asked for, its folder, and where it departs from the paper."""
+
+    run: Run
+    folder: RunFolder
+    deviations: tuple[Deviation, ...]
+
+
+def study_parser(study: Study) -> argparse.ArgumentParser:
+    """Options of a study's command line."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {study.module}",
+        description=study.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument(
+        "--stage",
+        action="append",
+        metavar="NAME",
+        help=f"a stage; may be repeated; default: all, in order ({', '.join(study.names)})",
+    )
+    seeds = what.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, metavar="N", help="run seed N (default 0)")
+    seeds.add_argument("--seeds", type=_positive, metavar="N", help="run the N seeds 0 … N-1")
+    what.add_argument(
+        "--data",
+        metavar="DIR",
+        help="dataset in COCO's layout: annotations/, train2017/, val2017/; default: $COCO_DIR, else the "
+        "embedded dataset of drawn shapes",
+    )
+    what.add_argument(
+        "--protocol",
+        choices=list(PROTOCOLS),
+        help="training settings: "
+        + "; ".join(f"{p.name}: {p.summary}" for p in PROTOCOLS.values())
+        + ". Default: paper when a dataset is given, demo on the embedded one",
+    )
+    what.add_argument(
+        "--imagenet-weights",
+        metavar="FILE",
+        help="DarkNet53 weights for the stages that the paper starts from ImageNet; without, they start from "
+        "scratch and every figure says so",
+    )
+    how = parser.add_argument_group("how to run it")
+    how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
+    how.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    how.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
+    how.add_argument(
+        "--tracking",
+        metavar="URI",
+        help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
+    )
+    how.add_argument("--again", action="store_true", help="run finished runs again, from scratch")
+    how.add_argument("--no-report", action="store_true", help="leave tables and figures as they are")
+    cluster = parser.add_argument_group("on a cluster (docs/slurm.md)")
+    cluster.add_argument(
+        "--launcher",
+        choices=("local", "slurm"),
+        help="run here or submit; default: slurm where sbatch exists, outside a job",
+    )
+    cluster.add_argument("--site", metavar="NAME|FILE", help="site profile; default: $YOLOX_SITE")
+    cluster.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse to submit more than this")
+    look = parser.add_argument_group("look first")
+    look.add_argument(
+        "--list", action="store_true", help="list the stages and the paper's figures, then stop"
+    )
+    look.add_argument(
+        "--dry-run", action="store_true", help="show what would run and what it costs, then stop"
+    )
+    look.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
+    return parser
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped)."""
+    parser = study_parser(study)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if options.list:
+            return _list(study, options.json)
+        plan, root = _plan(study, options)
+        if _launcher(options) == "slurm":
+            from studies.cluster import submit_study
+
+            return submit_study(study, plan, options)
+        if options.dry_run:
+            return _dry_run(study, plan, options.json)
+        return _run_here(study, plan, root, options)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def chosen_seeds(options: argparse.Namespace) -> list[int]:
+    """Seeds that the command line asks for."""
+    return list(range(options.seeds)) if options.seeds else [options.seed or 0]
+
+
+def _plan(study: Study, options: argparse.Namespace) -> tuple[list[Planned], Path | None]:
+    names = options.stage or list(study.names)
+    for name in names:
+        if name not in study.names:
+            raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(study.names)}")
+    root = resolve_dataset(options.data)
+    dataset = describe_dataset(root)
+    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
+    if root is None:
+        log.warning(
+            "\n*** No dataset was given (--data or $COCO_DIR): using the embedded dataset of drawn shapes.\n"
+            "*** Its figures show that the code works. They are not COCO figures.\n"
+        )
+    imagenet = _imagenet_identity(options.imagenet_weights)
+    plan = []
+    for seed in chosen_seeds(options):
+        for name in dict.fromkeys(names):
+            run = Run(study.name, name, seed, study.recipe(name, protocol, dataset, imagenet))
+            folder = RunFolder(Path(options.runs) / study.name / run.name)
+            plan.append(Planned(run, folder, deviations(run.recipe, study.reference(name))))
+    return plan, root
+
+
+def _imagenet_identity(file: str | None) -> str:
+    if file is None:
+        return ""
+    import hashlib
+
+    try:
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ValueError(f"--imagenet-weights {file}: {error.strerror}") from error
+    return f"imagenet:{digest}"
+
+
+def _launcher(options: argparse.Namespace) -> str:
+    from slurm.launch import choose_launcher
+
+    return choose_launcher(options.launcher)
+
+
+def _list(study: Study, as_json: bool) -> int:
+    rows = study.rows()
+    print(json.dumps(rows, indent=1) if as_json else format_table(rows))
+    return 0
+
+
+def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
+    rows = plan_rows(plan)
+    total = sum(row["training_flops"] for row in rows if row["state"] != "finished")
+    recipe = plan[0].run.recipe
+    if as_json:
+        document = {
+            "study": study.name,
+            "protocol": recipe.protocol,
+            "dataset": asdict(recipe.dataset),
+            "runs": rows,
+            "training_flops_to_do": total,
+        }
+        print(json.dumps(document, indent=1))
+        return 0
+    shown = [
+        {
+            "stage": row["stage"],
+            "seed": row["seed"],
+            "state": row["state"],
+            "epochs": row["epochs"],
+            "iterations": row["iterations"],
+            "training PFLOP": f"{row['training_flops'] / 1e15:.4g}",
+            "folder": row["folder"],
+        }
+        for row in rows
+    ]
+    print(format_table(shown))
+    data = recipe.dataset
+    print(
+        f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and {data.val_images} "
+        f"validation images, {data.num_classes} classes.\n"
+        f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image).\n"
+        "Nothing was run."
+    )
+    return 0
+
+
+def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
+    """What each planned run would do, as plain values."""
+    return [
+        {
+            "stage": planned.run.stage,
+            "seed": planned.run.seed,
+            "run": planned.run.name,
+            "state": planned.folder.state(),
+            "epochs": planned.run.recipe.training.epochs,
+            "iterations": iterations(planned.run.recipe),
+            "training_flops": training_flops(planned.run.recipe),
+            "folder": str(planned.folder.path),
+        }
+        for planned in plan
+    ]
+
+
+def _run_here(study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace) -> int:
+    from studies.runner import FAILED, INTERRUPTED, StopRequest, execute
+    from studies.session import Options
+
+    attempt = Options(
+        runs=Path(options.runs),
+        data=root,
+        embedded=embedded_folder(),
+        device=options.device,
+        workers=options.workers,
+        tracking=options.tracking,
+        again=options.again,
+        imagenet=Path(options.imagenet_weights) if options.imagenet_weights else None,
+    )
+    stop = StopRequest()
+    statuses: dict[str, int] = {}
+    with stop.listening():
+        for planned in plan:
+            statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
+            if statuses[planned.run.name] == INTERRUPTED:
+                return INTERRUPTED
+    if _is_main_process():
+        report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
+        if options.json:
+            print(json.dumps(_outcome(plan, statuses, report), indent=1))
+        elif report is not None:
+            print(report.summary)
+    if len(statuses) == 1:
+        return next(iter(statuses.values()))
+    return FAILED if any(statuses.values()) else 0
+
+
+def _report(study: Study, runs: Path, tracking: str | None) -> Any:
+    """Tables and figures of everything finished so far; a report that fails never spoils finished runs."""
+    from reports.build import build_report
+
+    try:
+        report = build_report(runs, study.name, runs / study.name / "report")
+    except (OSError, ValueError) as error:
+        log.error("no report: %s; python -m reports --runs %s tries again", error, runs)
+        return None
+    return report
+
+
+def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict[str, Any]:
+    runs = []
+    for planned in plan:
+        result = planned.folder.result() or {}
+        runs.append(
+            {
+                "run": planned.run.name,
+                "status": planned.folder.state(),
+                "exit": statuses[planned.run.name],
+                "folder": str(planned.folder.path),
+                "best": result.get("best"),
+                "last": result.get("last"),
+            }
+        )
+    return {"runs": runs, "report": None if report is None else str(report.out)}
+
+
+def embedded_folder() -> Path:
+    """Where the embedded dataset is made: the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "yolox-roadmap" / "embedded"
+
+
+def _is_main_process() -> bool:
+    rank = "SLURM_PROCID" if os.environ.get("YOLOX_DISTRIBUTED") == "slurm" else "RANK"
+    return os.environ.get(rank, "0") == "0"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text; numbers to the right."""
+    if not rows:
+        return "(nothing)"
+    columns = list(rows[0])
+    cells = [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
+    right = [all(_is_number(row.get(c)) for row in rows) for c in columns]
+
+    def line(values: Sequence[str]) -> str:
+        parts = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(columns), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value if value is not None else 0)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -231,9 +231,10 @@ class ShapesSpec:
     object_side: range of an object's nominal side, drawn log-uniformly. max_covered: largest share of an
     object that later ones may hide. class_texture, class_hue: chance that an object wears its class's own
     texture and colour instead of a random one. hue_spread: ± degrees (of 180) around the class's hue.
-    contrast: range of the blend of a texture into its object's colour. clutter: range of the number of
-    meaningless marks in the background. noise: standard deviation of the sensor noise. quality: of the
-    JPEG files. version: of the drawing code; raise it when the code draws something else.
+    contrast: range of the blend of a texture into its object's colour. background: standard deviation of
+    the background's light and dark. clutter: range of the number of meaningless marks in the background.
+    noise: standard deviation of the sensor noise. quality: of the JPEG files. version: of the drawing
+    code; raise it when the code draws something else.
     """
 
     version: int = 1
@@ -249,6 +250,7 @@ class ShapesSpec:
     class_hue: float = 0.7
     hue_spread: float = 14.0
     contrast: tuple[float, float] = (0.35, 0.8)
+    background: float = 40.0
     clutter: tuple[int, int] = (10, 40)
     noise: float = 6.0
     quality: int = 92

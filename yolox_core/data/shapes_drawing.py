@@ -37,12 +37,12 @@ def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Image, list[
         mask = _place(spec, spec.classes[label], (height, width), masks, rng)
         if mask is None:
             continue  # no room was found: the image has one object less
-        _blend(image, _surface(spec, label, height, width, rng), mask)
+        _paint(image, mask, spec, label, rng)
         masks.append(mask)
         x, y, w, h = cv2.boundingRect((mask > 127).view(np.uint8))
         objects.append((label, (x, y, x + w, y + h)))
-    noise = rng.normal(0.0, spec.noise, image.shape) if spec.noise else 0.0
-    return np.clip(image + noise, 0, 255).astype(np.uint8), objects
+    image += np.float32(spec.noise) * rng.standard_normal(image.shape, np.float32)
+    return np.clip(image, 0, 255).astype(np.uint8), objects
 
 
 def _place(
@@ -111,10 +111,20 @@ _POLYGONS = {
 }
 
 
+def _paint(
+    image: NDArray[np.float32], mask: Mask, spec: ShapesSpec, label: int, rng: np.random.Generator
+) -> None:
+    """Paint an object's surface over the image where the mask covers it."""
+    x, y, width, height = cv2.boundingRect(mask)
+    part = image[y : y + height, x : x + width]
+    weight = (mask[y : y + height, x : x + width] / np.float32(255.0))[..., None]
+    part += weight * (_surface(spec, label, height, width, rng) - part)
+
+
 def _surface(
     spec: ShapesSpec, label: int, height: int, width: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Colour and texture of an object, over the whole image."""
+    """Colour and texture of an object of this size in pixels."""
     classes = len(spec.classes)
     own = rng.random() < spec.class_texture
     texture = _TEXTURES[label % len(_TEXTURES) if own else int(rng.integers(len(_TEXTURES)))]
@@ -152,7 +162,7 @@ def _background(spec: ShapesSpec, height: int, width: int, rng: np.random.Genera
     base = _bgr(rng.uniform(0, 180), rng.uniform(0, 90), rng.uniform(60, 200))
     image = np.empty((height, width, 3), np.float32)
     image[:] = base
-    for cells, amplitude in ((4, 40.0), (24, 22.0)):
+    for cells, amplitude in ((4, spec.background), (24, spec.background / 2)):
         # Mostly light and dark: saturated colours are for the objects.
         coarse = rng.normal(0, amplitude, (cells, cells, 1)) + rng.normal(0, amplitude / 2, (cells, cells, 3))
         image += cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -187,9 +197,3 @@ def _bgr(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
     """Colour from OpenCV's HSV (hue 0…180, the others 0…255)."""
     pixel = np.array([[[hue % 180, saturation, value]]]).astype(np.uint8)
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].astype(float)
-
-
-def _blend(image: NDArray[np.float32], surface: NDArray[np.float32], mask: Mask) -> None:
-    """Paint a surface over the image where the mask covers it."""
-    weight = (mask.astype(np.float32) / 255.0)[..., None]
-    image += weight * (surface - image)

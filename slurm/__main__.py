@@ -1,0 +1,195 @@
+"""See and steer studies on Slurm: python -m slurm status|logs|cancel|retry|resubmit|check|probe|sites."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from slurm import announce, steer
+from slurm.client import SlurmError
+from slurm.overview import Overview, RunStatus, overview, studies
+from slurm.site import load_site, site_names
+
+_EPILOG = """\
+examples:
+  python -m slurm status                                 every run of every study
+  python -m slurm logs --stage simota --seed 0           the tail of its log
+  python -m slurm retry --study roadmap                  what ended without a result, once more
+  python -m slurm resubmit --study roadmap               what is missing, but for what failed by itself
+  python -m slurm check --site my-cluster.toml           is the cluster ready? tells what to fix
+
+Studies are submitted by their own commands: python -m studies.roadmap --site my-cluster.toml
+docs/slurm.md leads from nothing to a finished study.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 the check failed or there is nothing to show, 2 a wrong call or no Slurm."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.carry_out(options)
+    except (ValueError, SlurmError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slurm",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    status = _command(
+        commands, "status", _status, "every run: state, progress, job, node, attempts, last end"
+    )
+    _selection(status)
+    logs = _command(commands, "logs", _logs, "the tail of a run's log")
+    _selection(logs)
+    logs.add_argument("--lines", type=int, default=40, metavar="N", help="lines to show (default 40)")
+    _selection(
+        _command(commands, "cancel", _cancel, "cancel runs in the queue; a checkpoint is written first")
+    )
+    for name, summary in (
+        ("retry", "submit again what ended without a result"),
+        ("resubmit", "submit what is missing: neither finished, nor in the queue, nor failed by itself"),
+    ):
+        command = _command(commands, name, _again, summary)
+        _selection(command)
+        command.set_defaults(command=name)
+        command.add_argument("--site", metavar="SITE", help="another site than last time: a name or a file")
+        command.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse above this estimate")
+        command.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
+    sites = _command(commands, "sites", _sites, "the site profiles that come with the project")
+    sites.add_argument("--json", action="store_true", help="one JSON document")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, carry_out: object, summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary)
+    command.set_defaults(carry_out=carry_out)
+    return command
+
+
+def _selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--study", metavar="STUDY", help="default: every study below the runs folder")
+    command.add_argument("--stage", action="append", default=[], metavar="STAGE", help="may be repeated")
+    command.add_argument("--seed", action="append", type=int, default=[], metavar="N", help="may be repeated")
+    command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _found(options: argparse.Namespace) -> list[tuple[Overview, tuple[RunStatus, ...]]]:
+    """The chosen rows of every chosen study."""
+    names = studies(options.runs)
+    if options.study is not None and options.study not in names:
+        raise ValueError(
+            f"no study {options.study!r} in {options.runs}; it has: {', '.join(names) or 'none'}"
+        )
+    chosen = [options.study] if options.study is not None else names
+    found = [overview(name, options.runs) for name in chosen]
+    selected = []
+    problem: ValueError | None = None
+    for each in found:
+        try:
+            selected.append((each, steer.select(each, options.stage, options.seed)))
+        except ValueError as error:  # this study lacks the stage; another may have it
+            problem = error
+    if problem is not None and not selected:
+        raise problem
+    return selected
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = _found(options)
+    for each, _ in found:
+        for note in each.notes:
+            print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        rows = [{"study": each.study, **row.to_json()} for each, selected in found for row in selected]
+        print(json.dumps(rows, indent=1))
+    else:
+        print("\n\n".join(announce.status_table(each, rows) for each, rows in found) or "no studies yet")
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    rows = [(each, row) for each, selected in _found(options) for row in selected]
+    shown = []
+    for each, row in rows:
+        paths = row.submission.logs(row.submission.index_of(row.run) or 0) if row.submission else []
+        path = paths[-1] if paths else options.runs / each.study / row.run / "log.txt"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-options.lines :]
+            shown.append({"study": each.study, "run": row.run, "path": str(path), "lines": lines})
+    if options.json:
+        print(json.dumps(shown, indent=1))
+    else:
+        for log in shown:
+            print(f"==> {log['run']}: {log['path']}")
+            print("\n".join(log["lines"]))
+    if not shown:
+        print("no logs yet", file=sys.stderr)
+    return 0 if shown else 1
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    ids = [job for each, rows in _found(options) for job in steer.cancel(each, rows)]
+    print(json.dumps(ids) if options.json else f"cancelled: {', '.join(ids) or 'nothing was in the queue'}")
+    return 0
+
+
+def _again(options: argparse.Namespace) -> int:
+    chosen = [options.study] if options.study else list(studies(options.runs))
+    if not chosen:
+        raise ValueError(f"no studies in {options.runs}")
+    answers = []
+    for study in chosen:
+        outcome, failed = steer.again(
+            options.command,
+            study,
+            options.runs,
+            options.stage,
+            options.seed,
+            load_site(options.site) if options.site else None,
+            options.max_gpu_hours,
+            options.dry_run,
+        )
+        answers.append(
+            {
+                "study": study,
+                "outcome": announce.outcome_json(outcome) if outcome else None,
+                "failed": [row.run for row in failed],
+            }
+        )
+        if not options.json:
+            print(
+                announce.outcome_text(outcome, options.dry_run)
+                if outcome
+                else f"{study}: nothing to {options.command}"
+            )
+            for row in failed:
+                print(f"failed by itself, see python -m slurm retry: {row.run} ({row.last_end})")
+    if options.json:
+        print(json.dumps(answers, indent=1))
+    return 0
+
+
+def _sites(options: argparse.Namespace) -> int:
+    sites = [load_site(name) for name in site_names()]
+    if options.json:
+        print(json.dumps([{"name": s.name, "description": s.description} for s in sites], indent=1))
+    else:
+        print(announce.align([(s.name, s.description) for s in sites]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

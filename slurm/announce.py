@@ -1,0 +1,83 @@
+"""What the command lines print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from slurm import budget, submission
+from slurm.overview import Overview, RunStatus
+from slurm.progress import duration
+from slurm.submit import Outcome
+
+_HEADINGS = ("run", "state", "epoch", "AP", "left", "job", "node", "attempts", "last end")
+#: Columns of numbers, set flush right.
+_NUMBERS = (2, 3, 4, 7)
+
+
+def status_table(found: Overview, rows: Sequence[RunStatus]) -> str:
+    """A study's runs, one line each, and the report jobs that wait."""
+    table = align([_HEADINGS, *(_cells(row) for row in rows)], _NUMBERS)
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no runs"
+    lines = [f"study {found.study}: {summary}", table]
+    if found.report_jobs:
+        lines.append(f"report: job {', '.join(found.report_jobs)}")
+    return "\n".join(lines)
+
+
+def outcome_text(outcome: Outcome, dry_run: bool) -> str:
+    """What was submitted, or would be; with ``dry_run`` the exact scripts too."""
+    lines: list[str] = []
+    if dry_run:
+        for name, text in outcome.scripts.items():
+            lines += [f"----- {name}", text.rstrip("\n")]
+        lines.append("-----")
+    lines += [f"not submitted: {skipped.run}: {skipped.why}" for skipped in outcome.skipped]
+    if outcome.scripts:
+        lines.append(budget.describe(outcome.cost))
+    sent = outcome.submission
+    if sent is not None:
+        report = f", report job {sent.report_job}" if sent.report_job is not None else ""
+        lines.append(f"submitted {len(sent.tasks)} runs as job {sent.job}{report} on site {sent.site.name}")
+        lines.append(f"kept in {sent.folder}")
+        lines.append(f"see: python -m slurm status --study {sent.study} --runs {sent.folder.parents[2]}")
+    elif not outcome.scripts:
+        lines.append("nothing to submit")
+    lines += [f"note: {note}" for note in outcome.notes]
+    return "\n".join(lines)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """The same for programs."""
+    sent = outcome.submission
+    return {
+        "submission": submission.to_json(sent) if sent else None,
+        "skipped": [{"run": s.run, "why": s.why} for s in outcome.skipped],
+        "cost": budget.to_json(outcome.cost),
+        "scripts": outcome.scripts,
+        "notes": list(outcome.notes),
+    }
+
+
+def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows as columns of equal width; those in ``right`` flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _cells(row: RunStatus) -> tuple[str, ...]:
+    done = row.progress
+    epoch = f"{done.epoch}/{done.epochs}" if done.epochs else ""
+    ap = "" if done.ap is None else f"{done.ap:.1f}"
+    left = "" if row.state == "finished" else duration(done.seconds_left)
+    attempts = str(row.attempts) if row.attempts else ""
+    return (row.run, row.state, epoch, ap, left, row.job, row.node, attempts, row.last_end)

@@ -1,0 +1,104 @@
+#!/bin/bash
+@{heading}
+# Written by python -m slurm. To submit it again by hand, as a whole or only some tasks:
+#   sbatch FILE          sbatch --array=3,5 FILE
+# A run that is already finished, or that another job works on, is not started twice.
+@{directives}
+
+set -uo pipefail
+
+folder=@{folder}        # this script, the tasks, the logs and the history of this submission
+runs=@{runs}            # the records of the runs
+python=@{python}
+task=${SLURM_ARRAY_JOB_ID:?submit this file with sbatch}_$SLURM_ARRAY_TASK_ID
+index=$SLURM_ARRAY_TASK_ID
+restarts=${SLURM_RESTART_COUNT:-0}
+
+# One line per event, so that `python -m slurm status` knows what happened without accounting.
+history=$folder/history/$index.tsv
+note() {  # event, exit status, why
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' \
+        "$(date -u +%FT%TZ)" "$task" "${SLURMD_NODENAME:-}" "$restarts" "$1" "$2" "$3" >> "$history"
+}
+
+# Slurm warns with USR1 @{lead} s before the time limit and with TERM before it preempts. The run writes a
+# checkpoint at its next iteration and exits with 75. We pass both on as USR1: TERM makes srun kill the run.
+step=
+signalled=
+warn() {
+    signalled=$1
+    echo "slurm: got $1, asking the run to write a checkpoint"
+    if [ -n "$step" ]; then kill -USR1 "$step"; fi
+}
+trap 'warn USR1' USR1
+trap 'warn TERM' TERM
+
+# Put this task, and never its siblings, back in the queue. Only while Slurm calls it RUNNING: a task that
+# was cancelled, or that Slurm requeues itself, is not ours to bring back.
+requeue() {  # why
+    local state pause
+    for pause in 1 2 5 10 20 30 0; do  # slurmctld may be restarting
+        state=$(squeue --noheader --jobs="$task" --format=%T) && break
+        sleep "$pause"
+    done
+    if [ "$state" != RUNNING ]; then
+        echo "slurm: not requeued, Slurm says '$state' of this task"
+    elif [ "$restarts" -ge @{max_requeues} ]; then
+        echo "slurm: not requeued, this was restart @{max_requeues}, the last one (max_requeues of the site)"
+    elif scontrol requeue "$task"; then
+        echo "slurm: requeued ($1)"
+        exit 0
+    else
+        echo "slurm: could not requeue; go on with: python -m slurm resubmit"
+    fi
+}
+requeue_at_most() {  # times, why; nothing is requeued that cannot be counted
+    if note requeue "$status" "$2" &&
+        [ "$(grep -c "$(printf '\trequeue\t[0-9]*\t%s$' "$2")" "$history")" -le "$1" ]; then
+        requeue "$2"
+    else
+        echo "slurm: not requeued, $2 more than $1 times"
+    fi
+}
+
+# The site's environment.
+cd @{directory} || exit 66
+@{environment}
+
+# Our run and its command line: the line that begins with our index.
+run=
+while read -r number name words; do
+    if [ "$number" = "$index" ]; then run=$runs/$name && eval "command=($words)"; fi
+done < "$folder/tasks.txt"
+if [ -z "$run" ]; then echo "slurm: no task $index in $folder/tasks.txt"; exit 65; fi
+echo "slurm: $(date -u +%FT%TZ) task $task on ${SLURM_JOB_NODELIST:-?}, restart $restarts: ${command[*]}"
+note start 0 ""
+
+# One process per GPU, in the background, so that signals reach this shell while it waits.
+status=75
+if [ -z "$signalled" ]; then
+    srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" @{wrapper}"$python" "${command[@]}" &
+    step=$!
+    while :; do
+        wait "$step"
+        kill -0 "$step" 2> /dev/null || break  # else a signal woke us and the run still works
+    done
+    wait "$step"
+    status=$?
+    step=
+fi
+
+# How it ended: by the run's own record where there is an end, for srun reports the worst of all processes.
+reason=$(tail -n 1 "$run/attempts.jsonl" 2> /dev/null |
+    sed -n 's/.*"event": "end".*"reason": "\([a-z-]*\)".*/\1/p')
+note end "$status" "${reason:-$signalled}"
+if [ "$status" -eq 0 ]; then
+    echo "slurm: finished"
+elif [ "$status" -eq 75 ] || { [ "$status" -gt 128 ] && [ "$reason" = signal ]; }; then
+    requeue checkpointed
+elif [ "$status" -eq 73 ]; then  # another process holds the run, on a lost node perhaps: look again later
+    requeue_at_most 10 locked
+elif [ "$status" -gt 128 ] && [ -z "$reason" ]; then  # killed, by someone or before it could heed a warning
+    if [ -n "$signalled" ]; then requeue interrupted; else requeue_at_most 3 killed; fi
+fi
+exit "$status"

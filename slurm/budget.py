@@ -1,0 +1,153 @@
+"""GPU-hours before they are spent: training FLOPs over the measured throughput of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.record import read_json
+from slurm.site import Site, seconds
+from slurm.submission import Task
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Sustained training TFLOP/s (2 × multiply-adds, 10¹²) of one GPU, and where the figure is from."""
+
+    tflops: float
+    source: str
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """GPU-hours of a stage's runs together; None when the throughput or the FLOPs are unknown."""
+
+    stage: str
+    runs: int
+    flops: float | None
+    gpu_hours: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """GPU-hours per stage and in total. longest_hours: of the longest run, on all its GPUs."""
+
+    throughput: Throughput | None
+    stages: tuple[StageCost, ...]
+    gpu_hours: float | None
+    longest_hours: float | None
+    job_hours: float | None
+
+
+def probe_file(runs: Path, site: Site) -> Path:
+    """Where the probe job leaves what it measured."""
+    return runs / "probes" / f"{site.name}.json"
+
+
+def known_throughput(site: Site, runs: Path) -> Throughput | None:
+    """The site profile's figure, else the probe's, else None.
+
+    Raises ValueError naming a broken probe file.
+    """
+    if site.tflops_per_gpu:
+        return Throughput(site.tflops_per_gpu, f"the profile of site {site.name}")
+    path = probe_file(runs, site)
+    measured = read_json(path)
+    if measured is None:
+        return None
+    try:
+        return Throughput(float(measured["tflops_per_gpu"]), f"the probe of {measured['time']}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no probe result ({error!r}); run python -m slurm probe again") from error
+
+
+def estimate(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -> Estimate:
+    """What the tasks will cost. Without a throughput the hours are None."""
+    stages = []
+    for stage in dict.fromkeys(task.stage for task in tasks):
+        mine = [task for task in tasks if task.stage == stage]
+        flops = _total([task.flops for task in mine])
+        stages.append(StageCost(stage, len(mine), flops, _hours(flops, throughput)))
+    longest = max((task.flops for task in tasks if task.flops is not None), default=None)
+    hours = _hours(longest, throughput)
+    return Estimate(
+        throughput,
+        tuple(stages),
+        _total([stage.gpu_hours for stage in stages]),
+        None if hours is None else hours / max(1, site.tasks),
+        seconds(site.time_limit) / 3600 if site.time_limit else None,
+    )
+
+
+def check_budget(cost: Estimate, max_gpu_hours: float | None) -> None:
+    """Raises ValueError when the estimate is above the budget, or when there is none to compare."""
+    if max_gpu_hours is None:
+        return
+    if cost.gpu_hours is None:
+        raise ValueError(
+            "--max-gpu-hours: the cost is unknown; set tflops_per_gpu in the site profile, or measure it "
+            "with python -m slurm probe"
+        )
+    if cost.gpu_hours > max_gpu_hours:
+        raise ValueError(
+            f"--max-gpu-hours: an estimated {cost.gpu_hours:.3g} GPU-hours is above {max_gpu_hours:g}; "
+            "submit fewer stages or seeds, or raise it"
+        )
+
+
+def describe(cost: Estimate) -> str:
+    """The estimate as a table for people."""
+    rows = [("stage", "runs", "training FLOPs", "GPU-hours")]
+    rows += [(s.stage, str(s.runs), _number(s.flops), _number(s.gpu_hours)) for s in cost.stages]
+    total_runs = sum(s.runs for s in cost.stages)
+    rows.append(
+        ("total", str(total_runs), _number(_total([s.flops for s in cost.stages])), _number(cost.gpu_hours))
+    )
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0])] + [row[c].rjust(widths[c]) for c in (1, 2, 3)]) for row in rows
+    ]
+    if cost.throughput is None:
+        lines.append(
+            "GPU-hours unknown: set tflops_per_gpu in the site profile, or run python -m slurm probe"
+        )
+    else:
+        lines.append(
+            f"at {cost.throughput.tflops:g} TFLOP/s per GPU ({cost.throughput.source}); training only"
+        )
+    if cost.longest_hours is not None and cost.job_hours is not None and cost.longest_hours > cost.job_hours:
+        lines.append(
+            f"the longest run takes about {cost.longest_hours:.3g} h, jobs last {cost.job_hours:.3g} h: "
+            f"it will be requeued about {cost.longest_hours / cost.job_hours:.0f} times"
+        )
+    return "\n".join(lines)
+
+
+def to_json(cost: Estimate) -> dict[str, Any]:
+    """Plain JSON for the user."""
+    return {
+        "tflops_per_gpu": cost.throughput.tflops if cost.throughput else None,
+        "throughput_source": cost.throughput.source if cost.throughput else None,
+        "gpu_hours": cost.gpu_hours,
+        "stages": [
+            {"stage": s.stage, "runs": s.runs, "training_flops": s.flops, "gpu_hours": s.gpu_hours}
+            for s in cost.stages
+        ],
+    }
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _hours(flops: float | None, throughput: Throughput | None) -> float | None:
+    if flops is None or throughput is None:
+        return None
+    return flops / (throughput.tflops * 1e12) / 3600
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -1,0 +1,168 @@
+"""Job scripts: plain bash that an administrator can read, from the templates beside this file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm.quoting import (
+    ScriptTemplate,
+    check_name,
+    command_line,
+    comment,
+    directive,
+    path_directive,
+    shell,
+)
+from slurm.site import Site
+from slurm.submission import Task
+
+TEMPLATES = Path(__file__).parent
+
+#: Where Debian's and most clusters' module systems define the shell function ``module``.
+_MODULE_INIT = (
+    "/etc/profile.d/modules.sh /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /usr/share/modules/init/bash"
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the submitting process works, so that a job finds the same files and the same packages.
+
+    directory: working directory. python: interpreter. python_path: PYTHONPATH, empty when unset.
+    """
+
+    directory: str
+    python: str
+    python_path: str
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        return cls(os.getcwd(), sys.executable, os.environ.get("PYTHONPATH", ""))
+
+
+def array_script(
+    name: str, title: str, tasks: int, folder: Path, runs: Path, site: Site, surroundings: Surroundings
+) -> str:
+    """The script of a job array with one run per task.
+
+    name: of the job. title: a line for the heading. folder: of the submission; runs: of the study's run
+    records; both absolute.
+    """
+    throttle = f"%{site.array_throttle}" if site.array_throttle else ""
+    directives = [
+        directive("--job-name", check_name(name, "job name")),
+        directive("--array", f"0-{tasks - 1}{throttle}"),
+        *_queue(site, site.partition),
+        *_resources(site),
+        path_directive("--output", str(folder / "logs"), "/%A_%a.log"),
+        directive("--open-mode", "append"),
+        directive("--requeue"),
+        directive("--signal", f"B:USR1@{site.signal_lead}"),
+    ]
+    return _fill(
+        "array.sh",
+        heading=comment(title),
+        directives="\n".join(directives),
+        folder=shell(str(folder), "folder"),
+        runs=shell(str(runs), "runs folder"),
+        lead=str(site.signal_lead),
+        max_requeues=str(site.max_requeues),
+        **_common(site, surroundings, site.tasks),
+    )
+
+
+def report_script(
+    name: str, title: str, command: Sequence[str], folder: Path, site: Site, surroundings: Surroundings
+) -> str:
+    """The script of the report job; ``command`` follows the interpreter."""
+    directives = [
+        directive("--job-name", check_name(name, "job name")),
+        *_queue(site, site.report_partition or site.partition),
+        directive("--ntasks", 1),
+        path_directive("--output", str(folder / "logs"), "/report_%j.log"),
+        directive("--open-mode", "append"),
+        directive("--requeue"),
+    ]
+    return _fill(
+        "report.sh",
+        heading=comment(title),
+        directives="\n".join(directives),
+        command=command_line(command),
+        **_common(site, surroundings, 1),
+    )
+
+
+def tasks_file(tasks: Sequence[Task]) -> str:
+    """One line per array task: its index, its run, and what follows the interpreter, quoted for a shell."""
+    return "".join(
+        f"{index} {check_name(task.run, 'run')} {command_line(task.arguments)}\n"
+        for index, task in enumerate(tasks)
+    )
+
+
+def _queue(site: Site, partition: str) -> list[str]:
+    chosen = {"--partition": partition, "--account": site.account, "--qos": site.qos}
+    return [directive(option, value) for option, value in chosen.items() if value]
+
+
+def _resources(site: Site) -> list[str]:
+    lines = [
+        directive("--nodes", site.nodes),
+        directive("--ntasks-per-node", site.tasks_per_node),
+        directive("--cpus-per-task", site.cpus_per_gpu),
+    ]
+    if site.gpus_per_node:
+        kind = f"{site.gpu_type}:" if site.gpu_type else ""
+        lines.append(directive("--gres", f"gpu:{kind}{site.gpus_per_node}"))
+    if site.memory:
+        lines.append(directive("--mem", site.memory))
+    if site.time_limit:
+        lines.append(directive("--time", site.time_limit))
+    return lines + [directive(option) for option in site.options]
+
+
+def _common(site: Site, surroundings: Surroundings, processes: int) -> dict[str, str]:
+    wrapper = command_line(site.container)
+    return {
+        "python": shell(site.python or surroundings.python, "python"),
+        "directory": shell(surroundings.directory, "working directory"),
+        "environment": "\n".join(_environment(site, surroundings, processes)),
+        "wrapper": f"{wrapper} " if wrapper else "",
+    }
+
+
+def _environment(site: Site, surroundings: Surroundings, processes: int) -> list[str]:
+    lines = []
+    if site.modules:
+        lines += [
+            f"for init in {_MODULE_INIT}; do",
+            '    if ! type module > /dev/null 2>&1 && [ -r "$init" ]; then . "$init"; fi',
+            "done",
+            f"module load {command_line(site.modules)} || exit 67",
+        ]
+    lines += site.setup
+    variables = {"PYTHONUNBUFFERED": "1"}
+    if surroundings.python_path:
+        variables["PYTHONPATH"] = surroundings.python_path
+    if site.coco:
+        variables["COCO_DIR"] = site.coco
+    if site.tracking_uri:
+        variables["MLFLOW_TRACKING_URI"] = site.tracking_uri
+    variables |= site.variables
+    lines += [f"export {name}={shell(value, name)}" for name, value in variables.items()]
+    if processes > 1:
+        lines += [
+            "# Rendezvous: this script runs on the first node, as process 0 does. One port per array task.",
+            "export YOLOX_DISTRIBUTED=slurm",
+            'export MASTER_ADDR="$SLURMD_NODENAME" MASTER_PORT=$((15000 + SLURM_JOB_ID % 16000))',
+        ]
+    return lines
+
+
+def _fill(template: str, **values: str) -> str:
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return ScriptTemplate(text).substitute(values)

@@ -31,4 +31,4 @@ def inference_copy(detector: Detector, device: torch.device | str) -> Detector:
     result = fused_copy(detector).to(device)
     if kind == "cuda":
         result = result.half()
-    return result.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return result.to(memory_format=torch.channels_last)

@@ -127,9 +127,12 @@ def test_every_combination_equals_the_built_detector(number: int) -> None:
 @pytest.mark.parametrize("decoupled_head", [False, True])
 @pytest.mark.parametrize("anchor_free", [False, True])
 @pytest.mark.parametrize("nms_free", [False, True])
-def test_csp_with_other_ingredients_equals_the_built_detector(**switches: bool) -> None:
+def test_csp_with_other_ingredients_equals_the_built_detector(
+    decoupled_head: bool, anchor_free: bool, nms_free: bool
+) -> None:
     slim = replace(MODELS["yolox-nano"], width=0.125, num_classes=7, activation="leaky_relu")
-    check_against_the_built_detector(slim, Ingredients(**switches), 96)
+    switched = Ingredients(decoupled_head=decoupled_head, anchor_free=anchor_free, nms_free=nms_free)
+    check_against_the_built_detector(slim, switched, 96)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from yolox_core.assigners.common import centre_cells, matched_iou, resolve_claims, visible
+from yolox_core.assigners.common import centre_cells, matched_iou, nothing_assigned, resolve_claims, visible
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
 
@@ -27,9 +27,12 @@ class CenterAssigner:
 
     @torch.no_grad()
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
+        if targets.labels.shape[1] == 0:
+            return nothing_assigned(prediction)
         half_side = targets.boxes_cxcywh[..., 2:].amax(-1) * 0.5
-        bounds = half_side.new_tensor(self.scale_ranges)
-        level = torch.bucketize(half_side, bounds, right=True)
+        level = torch.zeros_like(targets.labels)
+        for bound in self.scale_ranges:  # not bucketize: its bounds would be copied from the host
+            level += half_side >= bound
         claimed = centre_cells(priors, targets, self.radius)
         claimed &= priors.levels == level[..., None]
         claimed &= visible(priors, targets)[..., None]

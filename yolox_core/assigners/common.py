@@ -6,6 +6,7 @@ back from the device.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -20,6 +21,14 @@ class Assigner(Protocol):
     """Decides which priors are positive for which object. Gradients never flow through it."""
 
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment: ...
+
+
+def nothing_assigned(prediction: Prediction) -> Assignment:
+    """No positives and nothing ignored: the answer for a batch without a single place for an object."""
+    matched = torch.full_like(prediction.objectness, -1, dtype=torch.int64)
+    return Assignment(
+        matched, torch.zeros_like(prediction.objectness), torch.zeros_like(matched, dtype=torch.bool)
+    )
 
 
 def resolve_claims(claimed: Bool[Tensor, "B G N"], cost: Float[Tensor, "B G N"]) -> Tensor:
@@ -46,9 +55,12 @@ def centre_cells(priors: Priors, targets: Targets, radius: int) -> Bool[Tensor, 
     """Priors whose cell is the one that holds the object's centre (radius 0), or one of the 3×3 around it
     (radius 1), on every level. A centre outside the image counts to the nearest cell of the border.
     """
-    last = priors.cells.new_tensor([[columns - 1, rows - 1] for rows, columns in priors.grid])
+    # a level's last prior stands in its last cell; slices, because a tensor of numbers would be a copy
+    # from the host
+    spans = list(pairwise(priors.level_starts))
+    last = torch.cat([priors.cells[end - 1].expand(end - start, 2) for start, end in spans])
     centre = targets.boxes_cxcywh[:, :, None, :2] / priors.strides[:, None]
-    cell = torch.minimum(centre.floor().clamp_min(0), last[priors.levels])
+    cell = torch.minimum(centre.floor().clamp_min(0), last)
     return ((priors.cells - cell).abs() <= radius).all(-1)
 
 

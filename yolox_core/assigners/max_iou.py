@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from yolox_core.assigners.common import centre_cells, matched_iou, resolve_claims, visible
+from yolox_core.assigners.common import centre_cells, matched_iou, nothing_assigned, resolve_claims, visible
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
@@ -28,6 +28,8 @@ class MaxIoUAssigner:
 
     @torch.no_grad()
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
+        if targets.labels.shape[1] == 0:
+            return nothing_assigned(prediction)
         shape_iou = self._shape_iou(priors, targets)
         best = shape_iou.amax(dim=-1, keepdim=True)
         # several priors share the best shape: all cells of its level. Of equal shapes, the first.

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from yolox_core.assigners.common import matched_iou
+from yolox_core.assigners.common import matched_iou, nothing_assigned
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
@@ -34,6 +34,8 @@ class SimOTAAssigner:
 
     @torch.no_grad()
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
+        if targets.labels.shape[1] == 0:
+            return nothing_assigned(prediction)
         eligible, preferred = self._regions(priors, targets)
         penalty = 1e5 if self.geometry == "box-or-center" else 1e6
         iou = pairwise_iou(targets.boxes_cxcywh, prediction.boxes_cxcywh)
@@ -44,7 +46,10 @@ class SimOTAAssigner:
         cost = torch.where(usable, cost, torch.inf)
 
         most = min(self.candidates, cost.shape[-1])
-        cheapest_cost, cheapest = cost.topk(most, dim=-1, largest=False, sorted=True)
+        # of equal costs the first prior: beyond the penalty float32 is coarse and ties are common
+        cheapest = cost.topk(most, dim=-1, largest=False, sorted=False).indices.sort(dim=-1).values
+        cheapest_cost, order = cost.gather(-1, cheapest).sort(dim=-1, stable=True)
+        cheapest = cheapest.gather(-1, order)
         wanted = torch.ones_like(targets.labels)
         if self.dynamic:
             best_ious = torch.where(usable, iou, 0.0).topk(most, dim=-1).values

@@ -37,7 +37,7 @@ class FeaturePyramid(nn.Module):
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.channels = (fine // 2, middle // 2, coarse)
 
-    def forward(self, features: tuple[Float[Tensor, "B C H W"], ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: tuple[Float[Tensor, "B _ _ _"], ...]) -> tuple[Tensor, Tensor, Tensor]:
         fine, middle, coarse = features
         middle = self.merge_middle(torch.cat([self.upsample(self.reduce_coarse(coarse)), middle], dim=1))
         fine = self.merge_fine(torch.cat([self.upsample(self.reduce_middle(middle)), fine], dim=1))

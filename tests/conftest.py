@@ -13,7 +13,6 @@ from tests import typechecking
 CHECKED = (
     "yolox_core.assigners",
     "yolox_core.boxes",
-    "yolox_core.build",
     "yolox_core.coding",
     "yolox_core.detector",
     "yolox_core.heads",

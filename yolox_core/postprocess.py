@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ class ImageDetections(NamedTuple):
     labels: Int[Tensor, " M"]
 
 
+@runtime_checkable
 class Postprocess(Protocol):
     """Turns a prediction into each image's detections of at least ``confidence``."""
 

@@ -7,7 +7,7 @@ back from the device.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,7 @@ from yolox_core.boxes import paired_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
 
+@runtime_checkable
 class Assigner(Protocol):
     """Decides which priors are positive for which object. Gradients never flow through it."""
 

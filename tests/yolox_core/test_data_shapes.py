@@ -100,7 +100,7 @@ def test_concurrent_callers_all_get_a_complete_one(tmp_path: Path, folder: Path)
 
 
 def test_boxes_bound_what_is_drawn() -> None:
-    """On a plain background without noise, an object's pixels are those that differ, and its box fits them."""
+    """Without background and noise an object's pixels are those that differ; its box fits them."""
     spec = replace(
         SMALL, objects=(1, 1), clutter=(0, 0), noise=0.0, class_hue=1.0, background=0.0, max_covered=0.0
     )

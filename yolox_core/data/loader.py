@@ -36,8 +36,9 @@ _PREFETCH = 4
 class Batch:
     """This rank's share of one iteration.
 
-    images: (b, 3, S, S) uint8, BGR. targets: boxes in pixels of S. epoch, iteration: both from 0, the
-    iteration within the epoch. damaged: images that could not be decoded; others took their place.
+    images: (b, 3, S, S) uint8, BGR, channels last in memory, as they were decoded. targets: boxes in
+    pixels of S. epoch, iteration: both from 0, the iteration within the epoch. damaged: images that could
+    not be decoded; others took their place.
     """
 
     images: Tensor
@@ -261,7 +262,7 @@ class _Collate:
     max_objects: int
 
     def __call__(self, samples: list[_Sample]) -> Batch:
-        images = torch.from_numpy(np.stack([s.image.transpose(2, 0, 1) for s in samples]))
+        images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
         targets = pad_targets([s.targets for s in samples], self.max_objects)
         request = samples[0].request
         damaged = tuple(d for s in samples for d in s.damaged)

@@ -64,9 +64,14 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one JSON line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value, allow_nan=False) + "\n")
+    """Append one JSON line; a torn last line (a full disk, a kill in mid-write) is cut off first."""
+    line = (json.dumps(value, allow_nan=False) + "\n").encode()
+    with path.open("a+b") as file:
+        file.seek(0)
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+        file.write(line)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

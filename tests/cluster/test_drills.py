@@ -1,0 +1,218 @@
+"""What clusters do to jobs, done on purpose: each drill must end with the results of an undisturbed study.
+
+The drills mostly wait, so they run at the same time, a thread each; a test waits for its drill. Training
+is the stand-in of counter.py, which keeps the runner's contract; test_roadmap.py repeats the essential ones
+with real training.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slurm import steer
+from tests.cluster.laboratory import ROOT, Laboratory
+
+Drill = Callable[[Laboratory], None]
+DRILLS: dict[str, Drill] = {}
+
+
+def drill(function: Drill) -> Drill:
+    DRILLS[function.__name__] = function
+    return function
+
+
+@pytest.fixture(scope="module")
+def drills(laboratory: Laboratory, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """The chosen drills, all under way."""
+    chosen = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec")
+    ]
+    with ThreadPoolExecutor(len(DRILLS)) as pool:
+        yield {name: pool.submit(DRILLS[name], laboratory) for name in chosen}
+
+
+@drill
+def undisturbed(lab: Laboratory) -> None:
+    """A study of three runs, one array, then the report."""
+    submission = lab.submit("undisturbed", 3)
+    lab.wait_until_over("undisturbed")
+    lab.assert_finished("undisturbed", 3)
+    assert [lab.starts("undisturbed", seed) for seed in range(3)] == [1, 1, 1]
+    assert {row.job for row in lab.overview("undisturbed").runs} == {
+        f"{submission.job}_{i}" for i in range(3)
+    }
+
+
+@drill
+def kill_of_a_training_process(lab: Laboratory) -> None:
+    """kill -9: the script sees a kill without a cause of the run's own and requeues the task."""
+    submission = lab.submit("killed", 2)
+    lab.wait_for_epoch("killed")
+    lab.kill("killed")
+    lab.wait_until_over("killed")
+    lab.assert_finished("killed", 2)
+    assert lab.requeues(submission) == ["killed"]
+    assert [lab.starts("killed", seed) for seed in range(2)] == [2, 1]
+
+
+@drill
+def preemption(lab: Laboratory) -> None:
+    """TERM, then KILL: the run writes a checkpoint and Slurm requeues it by itself."""
+    submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4))
+    lab.wait_for_epoch("preempted", 2)
+    _outrank(lab)
+    lab.wait("preempted", lambda: lab.starts("preempted") == 2, "second start")
+    lab.wait_until_over("preempted")
+    lab.assert_finished("preempted")
+    assert lab.requeues(submission) == []
+    assert [e.get("reason") for e in lab.folder("preempted").attempts()] == [None, "signal", None, "finished"]
+    _preemption_with_grace(lab)
+
+
+def _preemption_with_grace(lab: Laboratory) -> None:
+    """With GraceTime Slurm would call the job FAILED; the script requeues it."""
+    submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4))
+    lab.wait_for_epoch("grace", 2)
+    _outrank(lab)
+    lab.wait_until_over("grace")
+    lab.assert_finished("grace")
+    assert lab.requeues(submission) == []
+    assert lab.starts("grace") == 2
+
+
+def _outrank(lab: Laboratory) -> None:
+    command = ("--gres=gpu:4", "--time=1", "--output=/dev/null", "--wrap=sleep 1")
+    lab.slurm("sbatch", "--partition=urgent", *command)
+
+
+@drill
+def time_limit_twice(lab: Laboratory) -> None:
+    """A minute per job, more than a minute of work: warned, checkpointed, requeued, at least twice."""
+    site = lab.on("batch", time_limit="1", signal_lead=25)
+    submission = lab.submit("limited", site=site, pause=0.8)
+    lab.wait_until_over("limited", 200)
+    lab.assert_finished("limited")
+    restarts = [event.restart for event in submission.history(0)]
+    assert max(restarts) >= 2
+    ends = [event for event in submission.history(0) if event.event == "end"]
+    assert {(event.status, event.why) for event in ends[:-1]} == {(75, "signal")}
+
+
+@drill
+def requeue_of_one_task(lab: Laboratory) -> None:
+    """scontrol requeue of one array task; its siblings go on."""
+    submission = lab.submit("requeued", 3)
+    for seed in range(3):
+        lab.wait_for_epoch("requeued", seed=seed)
+    lab.slurm("scontrol", "requeue", f"{submission.job}_1")
+    lab.wait_until_over("requeued")
+    lab.assert_finished("requeued", 3)
+    assert [lab.starts("requeued", seed) for seed in range(3)] == [1, 2, 1]
+
+
+@drill
+def node_daemon_stopped_and_started(lab: Laboratory) -> None:
+    """slurmd away for long enough to be noticed; the run under it goes on or comes back."""
+    lab.submit("node", 2, site=lab.on("flaky"), pause=0.15)
+    lab.wait_for_epoch("node")
+    lab.cluster.daemons.stop(lab.cluster.node(4))
+    lab.wait("node", lambda: "down" in lab.slurm("sinfo", "-h", "-p", "flaky", "-o", "%T"), "node down")
+    lab.cluster.start_node(4)
+    lab.wait_until_over("node")
+    lab.assert_finished("node", 2)
+
+
+@drill
+def cancel_then_retry(lab: Laboratory) -> None:
+    """A cancelled run is not brought back to life by its script; retry takes it from its checkpoint."""
+    submission = lab.submit("cancelled", 3)
+    lab.wait_for_epoch("cancelled", seed=1)
+    lab.slurm("scancel", f"{submission.job}_1")
+    lab.wait_until_over("cancelled")
+    assert [lab.row("cancelled", seed).state for seed in range(3)] == ["finished", "cancelled", "finished"]
+    assert lab.requeues(submission, 1) == []
+    outcome, _ = steer.again("retry", "cancelled", lab.runs)
+    assert outcome is not None
+    assert outcome.submission is not None
+    assert [task.seed for task in outcome.submission.tasks] == [1]
+    lab.wait_until_over("cancelled")
+    lab.assert_finished("cancelled", 3)
+    assert lab.starts("cancelled", 1) == 2
+
+
+@drill
+def submitted_twice_at_once(lab: Laboratory) -> None:
+    """Two processes submit the same study at the same moment: each run is started once."""
+    command = [sys.executable, "-m", "tests.cluster.submit_counters", "twice", "4", str(lab.runs)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=lab.cluster.env) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    lab.wait_until_over("twice")
+    lab.assert_finished("twice", 4)
+    assert [lab.starts("twice", seed) for seed in range(4)] == [1, 1, 1, 1]
+
+
+@drill
+def failure_of_its_own(lab: Laboratory) -> None:
+    """A run that fails by itself is not requeued, and resubmit leaves it alone; mended, it is finished."""
+    tasks = lab.tasks("failing", 1, "--fail") + lab.tasks("failing", 2)[1:]
+    submission = lab.offer("failing", tasks).submission
+    assert submission is not None
+    lab.wait_until_over("failing")
+    row = lab.row("failing")
+    assert (row.state, lab.starts("failing")) == ("failed", 1)
+    assert "a loss that is not finite" in row.last_end
+    outcome, failed = steer.again("resubmit", "failing", lab.runs)
+    assert outcome is None
+    assert [row.seed for row in failed] == [0]
+    lab.offer("failing", lab.tasks("failing", 1))  # the bug is mended; the same study again
+    lab.wait_until_over("failing")
+    lab.assert_finished("failing", 2)
+
+
+@drill
+def runs_folder_full(lab: Laboratory) -> None:
+    """A full disk ends the run; once there is room, retry finishes it from its last good checkpoint."""
+    study = lab.runs / "full"
+    study.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(study)], check=True)
+    try:
+        lab.submit("full", 1, "--ballast", "150000", pause=0.15)
+        lab.wait_for_epoch("full", 2)
+        filler = study / "filler"
+        _fill_up(filler)
+        lab.wait_until_over("full")
+        assert lab.folder("full").result() is None
+        assert lab.row("full").state in ("failed", "interrupted")
+        filler.unlink()
+        (study / "report.txt").unlink(missing_ok=True)
+        outcome, _ = steer.again("retry", "full", lab.runs)
+        assert outcome is not None
+        lab.wait_until_over("full")
+        lab.assert_finished("full")
+        assert lab.starts("full") == 2
+    finally:
+        subprocess.run(["umount", "--lazy", str(study)], check=True)
+
+
+def _fill_up(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            os.fsync(file.fileno())
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", DRILLS)
+def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
+    drills[name].result()

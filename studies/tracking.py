@@ -18,12 +18,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder
 from studies.tracking_state import read_state, write_pending
-from studies.tracking_store import OFF, client_environment, resolve_uri
+from studies.tracking_store import OFF, client_process, resolve_uri
 
 #: Seconds that :meth:`Tracker.close` waits for the last figures and pictures to arrive.
 CLOSE_TIMEOUT = 60.0
@@ -138,17 +137,13 @@ class Tracker:
 
 
 def _start_follower(folder: RunFolder, uri: str) -> subprocess.Popen[bytes]:
-    environment = client_environment(uri, os.environ)
-    here = str(Path(__file__).resolve().parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environment.get("PYTHONPATH"))))
-    environment["OMP_NUM_THREADS"] = "1"
     with (folder.path / "tracking.log").open("ab") as log:
         follower = subprocess.Popen(
             [sys.executable, "-m", "studies.tracking_follower", str(folder.path)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=environment,
+            env=client_process(uri),
             # Out of the terminal's process group: Ctrl-C is for training, which then says how it ended.
             start_new_session=True,
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder
+from studies.pictures import write_validation_picture
 from studies.tracking_mirror import RecordMirror
 from studies.tracking_state import write_mirrored, write_pending
 from studies.tracking_store import connect, public_message
@@ -31,7 +32,7 @@ _TICK, _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 1.0, 60.0
 class Follower:
     """Mirrors a record until told that it has ended.
 
-    ended: whether the run is over for this process (finished, failed or interrupted).
+    ended: how the attempt ended (``finished``, ``failed``, ``interrupted``, ``gone``), empty while it lasts.
     """
 
     def __init__(self, folder: RunFolder, uri: str) -> None:
@@ -40,7 +41,7 @@ class Follower:
         self._mirror: RecordMirror | None = None
         self._dirty, self._pause, self._next = True, _FIRST_PAUSE, 0.0
         self._error = ""
-        self.ended = False
+        self.ended = ""
 
     def look_again(self) -> None:
         """The record has grown."""
@@ -57,7 +58,9 @@ class Follower:
         try:
             if self._mirror is None:
                 self._mirror = RecordMirror(connect(self._uri, self._runs), self._uri, self._folder)
-            run_id, view = self._mirror.push(alive=not self.ended)
+            if self.ended == "finished":
+                write_validation_picture(self._folder)
+            run_id, view = self._mirror.push(alive=not self.ended, failed=self.ended == "failed")
         except Exception as error:  # whatever a tracking server does, it is written down and tried again
             self._dirty, self._next = True, time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -70,7 +73,7 @@ class Follower:
 
     def _report(self, error: Exception) -> None:
         message = public_message(error, self._uri)
-        write_pending(self._folder, self._uri, message, ended=self.ended)
+        write_pending(self._folder, self._uri, message, ended=bool(self.ended))
         if message != self._error:  # a server that is away for a day would fill the disk with tracebacks
             traceback.print_exception(error)
         self._error = message
@@ -91,11 +94,11 @@ def main() -> None:
             if event["event"] == "epoch":
                 sampler.write(event["epoch"])
             else:
-                follower.ended = True
+                follower.ended = event["event"]
             follower.look_again()
         sampler.sample()
         follower.work()
-    follower.ended = True
+    follower.ended = follower.ended or "gone"
     # A second try, for a database that was locked; a server that is away will be away a second later too.
     if not follower.attempt():
         time.sleep(_FIRST_PAUSE)

@@ -8,6 +8,7 @@ others, at the latest when the next run starts, ends or is synchronised.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from reports.statistics import t_interval
 from studies.tracking_layout import AP_KEYS, View
 from studies.tracking_store import artifact_location
+from studies.tracking_views import experiment_tags
 
 #: Final figures whose mean over seeds a stage shows.
 _MEANS = (
@@ -34,7 +36,8 @@ def find_or_create_experiment(client: Any, uri: str, runs: Path, name: str) -> s
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(name, artifact_location=artifact_location(uri, runs, name))
+            location = artifact_location(uri, runs, name)
+            return client.create_experiment(name, artifact_location=location, tags=experiment_tags())
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -44,6 +47,9 @@ def find_or_create_experiment(client: Any, uri: str, runs: Path, name: str) -> s
             f"experiment {name!r} was deleted in MLflow; restore it (mlflow experiments restore -x "
             f"{found.experiment_id}) or rename it"
         )
+    for key, value in experiment_tags().items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id
 
 
@@ -62,6 +68,7 @@ def find_or_create_stage(client: Any, experiment: str, view: View) -> str:
     if first.info.status == "RUNNING":
         # A group has no process that would end it. Left for last, so that it is done after a crash too.
         log_params(client, first.info.run_id, {k: v for k, v in view.params.items() if k != "seed"})
+        client.log_inputs(first.info.run_id, [dataset_input(view.dataset)])
         client.set_terminated(first.info.run_id, "FINISHED", end_time=view.start)
     for other in rest:
         for child in _children(client, experiment, other.info.run_id):
@@ -109,6 +116,22 @@ def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
     items = [Param(key, value) for key, value in params.items()]
     for first in range(0, len(items), 100):
         client.log_batch(run_id, params=items[first : first + 100])
+
+
+def dataset_input(dataset: Mapping[str, Any]) -> Any:
+    """The dataset as MLflow's run input; the fingerprint is its digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    images = {key: dataset[key] for key in ("num_classes", "train_images", "val_images") if key in dataset}
+    source = {"path": str(dataset.get("path") or dataset["name"])}
+    entity = Dataset(
+        name=dataset["name"],
+        digest=dataset["fingerprint"][:36],
+        source_type="local",
+        source=json.dumps(source),
+        profile=json.dumps(images),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
 
 
 def _children(client: Any, experiment: str, stage: str) -> list[Any]:

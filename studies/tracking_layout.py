@@ -16,13 +16,15 @@ row in MLflow's database, which keeps it once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
 from roadmap.record import RunFolder, read_lines
+from roadmap.stages import STAGE_NAMES
 
 AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -32,8 +34,10 @@ _PREFIX = {
     **dict.fromkeys((*AP_KEYS, "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), "val"),
 }
 
-#: The record's files that a finished MLflow run carries.
-RECORD_FILES = ("recipe.json", "environment.json", "result.json", "failure.json", "metrics.jsonl")
+#: Beside the record's own files: validation images with predicted and true boxes (studies/pictures.py).
+PICTURE = "validation.jpg"
+
+ARTIFACTS = ("recipe.json", "environment.json", "metrics.jsonl", "result.json", "failure.json", PICTURE)
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,23 @@ class View:
 
     def stage_tags(self) -> dict[str, str]:
         """Tags that the run shares with the other seeds of its stage."""
-        shared = ("study", "stage", "protocol", "dataset", "dataset_fingerprint", "recipe_hash")
-        return {key: self.tags[key] for key in shared}
+        shared = (
+            "study",
+            "stage",
+            "stage_number",
+            "protocol",
+            "dataset",
+            "dataset_fingerprint",
+            "recipe_hash",
+        )
+        return {key: self.tags[key] for key in shared if key in self.tags}
 
 
-def read_view(folder: RunFolder, alive: bool | None = None) -> View:
+def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False) -> View:
     """Read a record as it is now.
 
-    alive: whether the training process lives; None asks the record's lock.
+    alive: whether the training process lives; None asks the record's lock. failed: it said that it failed,
+    which the record may not know yet.
     Raises ValueError when the record has no identity or no attempt yet.
     """
     identity, attempts = folder.identity(), folder.attempts()
@@ -92,7 +105,8 @@ def read_view(folder: RunFolder, alive: bool | None = None) -> View:
     rows = _by_epoch(folder.metrics())
     start = _milliseconds(starts[0]["time"])
     times = _epoch_times(rows, start)
-    status = _status(folder, attempts, alive)
+    status = _status(folder, attempts, alive, failed)
+    tags = _tags(folder, identity, result or {}, environment, starts[-1])
     points = [*_epoch_points(rows, times), *_system_points(folder, times)]
     if result is not None:
         points += _final_points(result)
@@ -100,24 +114,37 @@ def read_view(folder: RunFolder, alive: bool | None = None) -> View:
         study=identity["study"],
         stage=identity["stage"],
         run=folder.name,
-        record=f"{starts[0]['time']} {starts[0]['host']} {starts[0]['pid']}",
+        record=record_id(attempts),
         epoch=max(rows, default=0),
         status=status,
         start=start,
         end=None if status == "RUNNING" else _end(attempts, result, max(times.values(), default=start)),
-        tags=_tags(folder, identity, environment, starts[-1]),
+        tags=tags,
         params={**_params(identity["recipe"]), "seed": str(identity["seed"])},
         points=tuple(points),
         dataset={**identity["recipe"]["dataset"], **environment.get("dataset", {})},
-        digest=_digest(folder, status),
+        digest=_digest(status, tags, points, artifacts(folder)),
     )
 
 
-def _status(folder: RunFolder, attempts: list[dict[str, Any]], alive: bool | None) -> str:
+def record_id(attempts: list[dict[str, Any]]) -> str:
+    """Which training a record is of: when, where and by which process it was begun."""
+    first = next((event for event in attempts if event["event"] == "start"), None)
+    return "" if first is None else f"{first['time']} {first['host']} {first['pid']}"
+
+
+def artifacts(folder: RunFolder) -> list[Path]:
+    """Files of a record that go to MLflow when it has ended."""
+    return [folder.path / name for name in ARTIFACTS if (folder.path / name).exists()]
+
+
+def _status(folder: RunFolder, attempts: list[dict[str, Any]], alive: bool | None, failed: bool) -> str:
     if folder.result() is not None:
         return "FINISHED"
     if alive or (alive is None and folder.is_locked()):
         return "RUNNING"
+    if failed:
+        return "FAILED"
     latest = max(event["attempt"] for event in attempts)
     failure = folder.failure()
     # A failure of an earlier attempt says nothing about the one that was killed after it.
@@ -125,13 +152,18 @@ def _status(folder: RunFolder, attempts: list[dict[str, Any]], alive: bool | Non
 
 
 def _tags(
-    folder: RunFolder, identity: Mapping[str, Any], environment: Mapping[str, Any], attempt: Mapping[str, Any]
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+    result: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    attempt: Mapping[str, Any],
 ) -> dict[str, str]:
     """Facts about an attempt are tags, because MLflow's parameters can't change when a run resumes."""
     dataset, hardware = identity["recipe"]["dataset"], environment.get("hardware", {})
     tags = {
         "study": identity["study"],
         "stage": identity["stage"],
+        "stage_number": _stage_number(identity["stage"]),
         "run": folder.name,
         "seed": identity["seed"],
         "protocol": identity["protocol"],
@@ -147,9 +179,14 @@ def _tags(
         "slurm_restart": attempt.get("slurm_restart"),
         "mlflow.source.name": _command(environment.get("command")),
         "mlflow.source.git.commit": environment.get("commit"),
-        "mlflow.note.content": _note(identity.get("deviations", [])),
+        "mlflow.note.content": _note(result.get("deviations", identity.get("deviations", []))),
     }
     return {key: str(value) for key, value in tags.items() if value is not None}
+
+
+def _stage_number(stage: str) -> int | None:
+    """Place in the paper's Table 2 from 1, by which MLflow's tables are sorted; None in other studies."""
+    return STAGE_NAMES.index(stage) + 1 if stage in STAGE_NAMES else None
 
 
 def _command(command: Any) -> str | None:
@@ -240,9 +277,8 @@ def _end(attempts: list[dict[str, Any]], result: Mapping[str, Any] | None, lates
     return max(latest, _milliseconds(attempts[-1]["time"]))
 
 
-def _digest(folder: RunFolder, status: str) -> str:
-    total = hashlib.sha256(status.encode())
-    for name in (*RECORD_FILES, "attempts.jsonl", "system.jsonl"):
-        path = folder.path / name
-        total.update(name.encode() + (path.read_bytes() if path.exists() else b""))
+def _digest(status: str, tags: Mapping[str, str], points: Iterable[Point], files: Iterable[Path]) -> str:
+    total = hashlib.sha256(f"{status} {sorted(tags.items())} {sorted(map(astuple, points))}".encode())
+    for path in files:
+        total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()[:16]

@@ -6,25 +6,24 @@ machine and ``studies.sync`` may all work on the same run, one after the other o
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from typing import Any
 
 from roadmap.record import RunFolder
 from studies.tracking_groups import (
+    dataset_input,
     find_or_create_experiment,
     find_or_create_stage,
     find_runs,
     log_params,
     summarise_stage,
 )
-from studies.tracking_layout import RECORD_FILES, View, read_view
+from studies.tracking_layout import View, artifacts, read_view
 from studies.tracking_store import store_lock
 
 #: Most metrics that MLflow takes in one request.
 _METRICS_PER_REQUEST = 1000
-
-#: Beside the record's own files, if it is there: validation images with predicted and true boxes.
-PICTURE = "validation.jpg"
 
 
 class RecordMirror:
@@ -38,13 +37,13 @@ class RecordMirror:
         self._runs = folder.path.parent.parent
         self._open: _OpenRun | None = None
 
-    def push(self, alive: bool | None = None) -> tuple[str, View]:
+    def push(self, alive: bool | None = None, failed: bool = False) -> tuple[str, View]:
         """Send what is new; returns MLflow's run id and what the run shows now.
 
-        alive: see :func:`studies.tracking_layout.read_view`.
+        alive, failed: see :func:`studies.tracking_layout.read_view`.
         Raises mlflow's errors; the next call starts from what the server has by then.
         """
-        view = read_view(self._folder, alive)
+        view = read_view(self._folder, alive, failed)
         current, self._open = self._open, None
         if current is None:
             current = self._find(view)
@@ -66,24 +65,27 @@ class RecordMirror:
                 for copy in copies:
                     client.delete_run(copy.info.run_id)
             else:
-                tags = {**view.tags, "kind": "run", "record": view.record, "mlflow.parentRunId": stage}
+                own = {"kind": "run", "record": view.record, "mlflow.user": getpass.getuser()}
+                tags = {**view.tags, **own, "mlflow.parentRunId": stage}
                 run = client.create_run(experiment, view.start, tags, view.run)
         opened = _OpenRun(client, run, _steps(client, run, view) if found else set())
         opened.send_tags({"mlflow.parentRunId": stage})
         if not view.params.keys() <= run.data.params.keys():
             log_params(client, run.info.run_id, view.params)
         if not run.inputs.dataset_inputs:
-            client.log_inputs(run.info.run_id, [_dataset_input(view.dataset)])
+            client.log_inputs(run.info.run_id, [dataset_input(view.dataset)])
         return opened
 
     def _end(self, current: _OpenRun, view: View) -> None:
         client = self._client
-        for name in (*RECORD_FILES, PICTURE):
-            path = self._folder.path / name
-            if path.exists():
-                client.log_artifact(current.run_id, str(path))
+        for path in artifacts(self._folder):
+            client.log_artifact(current.run_id, str(path))
         client.set_terminated(current.run_id, view.status, end_time=view.end)
-        summarise_stage(client, current.experiment, current.tags["mlflow.parentRunId"])
+        # Looked up again: processes that do not share a folder may have created a stage twice.
+        with store_lock(self._runs):
+            stage = find_or_create_stage(client, current.experiment, view)
+            current.send_tags({"mlflow.parentRunId": stage})
+            summarise_stage(client, current.experiment, stage)
         # Last: its presence means that everything before it arrived.
         current.send_tags({"mirrored": view.digest})
 
@@ -126,21 +128,3 @@ def _steps(client: Any, run: Any, view: View) -> set[tuple[str, int]]:
     """(key, step) of every metric that the run already has."""
     keys = {point.key for point in view.points} & run.data.metrics.keys()
     return {(key, m.step) for key in keys for m in client.get_metric_history(run.info.run_id, key)}
-
-
-def _dataset_input(dataset: Mapping[str, Any]) -> Any:
-    """The dataset as MLflow's run input; the fingerprint is its digest."""
-    import json
-
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    images = {key: dataset[key] for key in ("num_classes", "train_images", "val_images") if key in dataset}
-    source = {"path": str(dataset.get("path") or dataset["name"])}
-    entity = Dataset(
-        name=dataset["name"],
-        digest=dataset["fingerprint"][:36],
-        source_type="local",
-        source=json.dumps(source),
-        profile=json.dumps(images),
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from roadmap.record import RunFolder, now, read_json, write_json
-from studies.tracking_layout import View
+from studies.tracking_layout import View, record_id
 from studies.tracking_store import public_uri
 
 
@@ -30,7 +30,7 @@ def write_pending(folder: RunFolder, uri: str, error: str, ended: bool) -> None:
     ended: whether the run is over, so that its status is to be mirrored too.
     """
     before = read_state(folder)
-    if before.get("uri") != public_uri(uri):
+    if before.get("uri") != public_uri(uri) or before.get("record") != record_id(folder.attempts()):
         before = {}
     mirrored, status = before.get("mirrored_epoch", 0), before.get("status")
     epochs = [row["epoch"] for row in folder.metrics() if row["epoch"] > mirrored]
@@ -66,6 +66,7 @@ def _write(
     error: str | None = None,
 ) -> None:
     state = {
+        "record": record_id(folder.attempts()),
         "uri": public_uri(uri),
         "experiment": folder.study,
         "run_id": run_id,

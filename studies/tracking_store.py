@@ -36,6 +36,11 @@ def default_uri(runs: Path) -> str:
     return f"sqlite:///{runs.resolve()}/mlflow.db"
 
 
+def report_folder(runs: Path, study: str) -> Path:
+    """Where ``python -m studies.<study>`` leaves its report."""
+    return runs / study / "report"
+
+
 def artifact_location(uri: str, runs: Path, experiment: str) -> str | None:
     """Where an experiment's artifacts go; None leaves it to the server.
 
@@ -70,6 +75,16 @@ def client_environment(uri: str, base: Mapping[str, str]) -> dict[str, str]:
     The URI goes this way, because everybody on the machine can read a process's arguments.
     """
     return {**_CLIENT_ENVIRONMENT, **base, **_NO_TELEMETRY, "MLFLOW_TRACKING_URI": uri}
+
+
+def client_process(uri: str) -> dict[str, str]:
+    """Environment of a second Python process of ours that talks to the store."""
+    environment = client_environment(uri, os.environ)
+    here = str(Path(__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environment.get("PYTHONPATH"))))
+    # Its numeric libraries must not take the cores of training.
+    environment["OMP_NUM_THREADS"] = "1"
+    return environment
 
 
 def connect(uri: str, runs: Path) -> Any:

@@ -6,6 +6,7 @@ MLflow's own sampling gives thousands of points on a long run, which slow its pa
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from roadmap.record import RunFolder, append_line, read_lines
+from roadmap.record import RunFolder, append_line, read_lines, write_atomic
 
 #: Seconds between two looks at the machine.
 INTERVAL = 10.0
@@ -31,7 +32,7 @@ class SystemSampler:
         self._path = folder.path / "system.jsonl"
         self._folder, self._process = folder.path, process
         self._samples: dict[str, list[float]] = defaultdict(list)
-        self._written = {row["epoch"] for row in read_lines(self._path)}
+        self._written = self._drop_other_training()
         self._gpus = _gpu_handles()
         self._next = 0.0
         psutil.cpu_percent()  # the first call has no interval to average over
@@ -51,6 +52,15 @@ class SystemSampler:
         if epoch not in self._written:
             append_line(self._path, {"epoch": epoch, **averages})
             self._written.add(epoch)
+
+    def _drop_other_training(self) -> set[int]:
+        """Forget lines without an epoch in metrics.jsonl: a run that was started anew begins at epoch 1."""
+        epochs = {row["epoch"] for row in RunFolder(self._folder).metrics()}
+        lines = read_lines(self._path)
+        kept = [row for row in lines if row["epoch"] in epochs]
+        if len(kept) < len(lines):
+            write_atomic(self._path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        return {row["epoch"] for row in kept}
 
     def _take(self) -> None:
         for key, value in self._figures():

@@ -43,7 +43,7 @@ class PathAggregation(nn.Module):
         self.bottom_up_coarse = merge(2 * middle, coarse)
         self.channels = inputs
 
-    def forward(self, features: tuple[Float[Tensor, "B C H W"], ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: tuple[Float[Tensor, "B _ _ _"], ...]) -> tuple[Tensor, Tensor, Tensor]:
         fine, middle, coarse = features
         coarse = self.reduce_coarse(coarse)
         middle = self.top_down_middle(torch.cat((self.upsample(coarse), middle), dim=1))

@@ -1,0 +1,124 @@
+"""From run records to a folder of tables, figures and pages: the package's one entry.
+
+report/
+    report.md  report.tex  report.json
+    <dataset>-<protocol>-<fingerprint>/    one per group of comparable runs
+        table2.md  table2.tex  table2.csv
+        roadmap.png  roadmap.svg  roadmap.pdf  …
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import latex, page, table2_text
+from reports.caption import deviation_rows, table_caption
+from reports.collect import Collection, collect
+from reports.groups import group_runs
+from reports.section import Section
+from reports.table2 import Table2, build_table2
+from roadmap.record import write_atomic
+
+if TYPE_CHECKING:
+    from reports.figures.catalogue import Drawn
+
+MANIFEST = "report.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written. files: every file of the report. summary: tables for a terminal."""
+
+    study: str
+    out: Path
+    files: tuple[Path, ...]
+    summary: str
+    data: dict[str, Any]
+
+
+def default_out(runs: Path, study: str) -> Path:
+    """Where a study's report goes unless told otherwise: beside its runs."""
+    return runs / study / "report"
+
+
+def build_report(runs: Path, study: str = "roadmap", out: Path | None = None, figures: bool = True) -> Report:
+    """Rebuild every table and figure of a study from its run records below ``runs``.
+
+    Files of an earlier report in ``out`` that this one does not write are removed; other files there are
+    left alone. ``figures=False`` leaves the figures out (tables alone take a fraction of a second).
+    Raises ValueError for a study that is no folder name, and NoFinishedRunsError (a ValueError) when
+    there is nothing to show yet.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", study):
+        raise ValueError(f"study must be a folder name such as roadmap, not {study!r}")
+    collection = collect(runs, study)
+    out = out or default_out(runs, study)
+    out.mkdir(parents=True, exist_ok=True)
+    sections = []
+    for group in group_runs(study, collection.runs):
+        folder = out / group.slug
+        folder.mkdir(exist_ok=True)
+        table = build_table2(group)
+        grid = table2_text.grid(table)
+        caption = table_caption(table)
+        drawn = _draw(table, folder) if figures else ()
+        sections.append(Section(group, table, grid, caption, deviation_rows(group), folder, drawn))
+    files = [path for section in sections for path in _write_section(section)]
+    files += _write_pages(collection, sections, out)
+    data = page.as_json(collection, sections)
+    data["files"] = sorted(path.relative_to(out).as_posix() for path in [*files, out / MANIFEST])
+    _remove_stale(out, data["files"])
+    _write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    summary = page.summary(collection, sections)
+    return Report(study, out, tuple(out / name for name in data["files"]), summary, data)
+
+
+def _draw(table: Table2, folder: Path) -> tuple[Drawn, ...]:
+    from reports.figures.catalogue import draw_all  # matplotlib: only when something is drawn
+
+    return draw_all(table, folder)
+
+
+def _write_section(section: Section) -> list[Path]:
+    name = section.table_name
+    files = [section.folder / f"{name}.{kind}" for kind in ("md", "tex", "csv")]
+    _write(files[0], page.markdown_table(section))
+    halves = (table2_text.ACCURACY, table2_text.COST)
+    _write(files[1], latex.table(section.grid, halves, section.caption, f"tab:{section.group.slug}"))
+    _write(files[2], table2_text.csv_text(section.table))
+    return files + [path for figure in section.figures for path in figure.files]
+
+
+def _write_pages(collection: Collection, sections: Sequence[Section], out: Path) -> list[Path]:
+    pages = {
+        "report.md": page.markdown_page(collection, sections),
+        "report.tex": latex.document(
+            [rf"\input{{{s.group.slug}/{s.table_name}.tex}}" for s in sections], page.title(collection)
+        ),
+    }
+    for name, text in pages.items():
+        _write(out / name, text)
+    return [out / name for name in pages]
+
+
+def _remove_stale(out: Path, files: Sequence[str]) -> None:
+    """Remove what an earlier report listed in its manifest and this one did not write."""
+    try:
+        earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    for name in set(earlier) - set(files):
+        path = (out / name).resolve()
+        if path.is_relative_to(out.resolve()) and path.is_file():
+            path.unlink()
+            if path.parent != out.resolve() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomic(path, text.encode())

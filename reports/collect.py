@@ -1,0 +1,252 @@
+"""Run records to plain data: what finished, what did not, and what cannot be read.
+
+The format is docs/record.md. A record that cannot be read is never guessed at: it is skipped, and
+reported with the reason, so that a table says what it leaves out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roadmap.recipe import flatten
+from roadmap.record import SCHEMA, RunFolder, find_runs
+
+#: Figures of ``best`` and ``last`` that a record must have; null where COCO leaves them undefined.
+FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+#: Losses of metrics.jsonl that the training curves show.
+LOSSES = ("loss", "loss_box", "loss_objectness", "loss_classification", "loss_l1", "loss_one_to_one")
+
+
+class NoFinishedRunsError(ValueError):
+    """There is nothing to report on yet."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of metrics.jsonl: epoch from 1, AP in percent (None when not evaluated), mean losses."""
+
+    epoch: int
+    ap: float | None
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run. Mappings are as docs/record.md describes them.
+
+    recipe: flattened to dotted names. best, last: AP figures in percent and their epoch.
+    latency: None when it was not measured.
+    """
+
+    path: Path
+    study: str
+    stage: str
+    seed: int
+    run: str
+    recipe_hash: str
+    protocol: str
+    finished: str
+    recipe: Mapping[str, Any]
+    best: Mapping[str, Any]
+    last: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    full_size_profile: Mapping[str, Any] | None
+    latency: Mapping[str, Any] | None
+    training: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    deviations: tuple[Mapping[str, Any], ...]
+    environment: Mapping[str, Any]
+    epochs: tuple[Epoch, ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a result: ``running``, ``interrupted``, ``failed`` or ``new``."""
+
+    run: str
+    stage: str
+    seed: int
+    state: str
+    epoch: int
+    epochs: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that is left out, and why."""
+
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Everything found for one study."""
+
+    study: str
+    runs: tuple[RunRecord, ...]
+    unfinished: tuple[Unfinished, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def collect(root: Path, study: str) -> Collection:
+    """Read every run of a study below ``root`` (``runs/``).
+
+    A run that was copied (same stage, seed and recipe twice) counts once, the newest. Raises
+    NoFinishedRunsError when no run is finished, naming what was found instead.
+    """
+    runs: dict[tuple[str, int, str], RunRecord] = {}
+    unfinished: list[Unfinished] = []
+    skipped: list[Skipped] = []
+    for folder in find_runs(root, study):
+        try:
+            found = _read(folder)
+        except (ValueError, OSError) as error:
+            skipped.append(Skipped(folder.name, str(error)))
+            continue
+        if isinstance(found, Unfinished):
+            unfinished.append(found)
+            continue
+        key = (found.stage, found.seed, found.recipe_hash)
+        other = runs.get(key)
+        if other is not None:
+            found, other = sorted((found, other), key=lambda r: (r.finished, r.path.name), reverse=True)
+            skipped.append(
+                Skipped(other.path.name, f"a copy of {found.path.name} (same stage, seed, recipe)")
+            )
+        runs[key] = found
+    if not runs:
+        raise NoFinishedRunsError(_nothing(root, study, unfinished, skipped))
+    ordered = sorted(runs.values(), key=lambda r: (r.stage, r.seed, r.recipe_hash))
+    return Collection(study, tuple(ordered), tuple(unfinished), tuple(skipped))
+
+
+def _read(folder: RunFolder) -> RunRecord | Unfinished:
+    identity = _mapping(folder.identity(), "recipe.json")
+    _need(identity, "recipe.json", {"stage": str, "seed": int, "protocol": str, "recipe_hash": str})
+    content = folder.result()
+    if content is None:
+        return _unfinished(folder, identity)
+    result = _mapping(content, "result.json")
+    _need(
+        result,
+        "result.json",
+        {"stage": str, "seed": int, "run": str, "recipe_hash": str, "protocol": str, "finished": str}
+        | dict.fromkeys(("best", "last", "profile", "training", "dataset", "hardware"), dict)
+        | {"deviations": list, "schema": int},
+    )
+    if result["schema"] > SCHEMA:
+        raise ValueError(
+            f"result.json has schema {result['schema']}, newer than {SCHEMA}: update the project"
+        )
+    for key in ("stage", "seed", "recipe_hash", "protocol"):
+        if result[key] != identity[key]:
+            raise ValueError(f"result.json says {key} {result[key]!r}, recipe.json says {identity[key]!r}")
+    _check_figures(result)
+    return RunRecord(
+        path=folder.path,
+        study=folder.study,
+        stage=result["stage"],
+        seed=result["seed"],
+        run=result["run"],
+        recipe_hash=result["recipe_hash"],
+        protocol=result["protocol"],
+        finished=result["finished"],
+        recipe=flatten(_mapping(identity.get("recipe"), "recipe.json: recipe")),
+        best=result["best"],
+        last=result["last"],
+        profile=result["profile"],
+        full_size_profile=result.get("full_size_profile"),
+        latency=result.get("latency"),
+        training=result["training"],
+        dataset=result["dataset"],
+        hardware=result["hardware"],
+        deviations=tuple(result["deviations"]),
+        environment=_mapping(folder.environment() or {}, "environment.json"),
+        epochs=_epochs(folder.metrics()),
+    )
+
+
+def _check_figures(result: Mapping[str, Any]) -> None:
+    for part in ("full_size_profile", "latency"):
+        if result.get(part) is not None:
+            _mapping(result[part], f"result.json: {part}")
+    for part in ("best", "last"):
+        for name in FIGURES:
+            if name not in result[part]:
+                raise ValueError(f"result.json has no {part}.{name}")
+            _number(result[part][name], f"{part}.{name}", none=True)
+        _number(result[part].get("epoch"), f"{part}.epoch")
+    for name in ("params", "macs", "gflops", "gflops_paper"):
+        _number(result["profile"].get(name), f"profile.{name}")
+        if result.get("full_size_profile") is not None:
+            _number(result["full_size_profile"].get(name), f"full_size_profile.{name}")
+    if result.get("latency") is not None:
+        latency = result["latency"]
+        _need(latency, "result.json: latency", {"forward_ms": dict, "device": str, "dtype": str})
+        _number(latency["forward_ms"].get("median"), "latency.forward_ms.median")
+        if latency["forward_ms"]["median"] <= 0:
+            raise ValueError("result.json: latency.forward_ms.median is not above 0")
+        for name in ("batch", "image_size"):
+            _number(latency.get(name), f"latency.{name}")
+    _need(result["dataset"], "result.json: dataset", {"name": str, "fingerprint": str, "coco": bool})
+    for item in result["deviations"]:
+        _need(_mapping(item, "result.json: deviations"), "result.json: deviations", {"field": str})
+
+
+def _epochs(rows: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
+    """Epochs in order; of one logged twice (a kill between log and checkpoint) the later line counts."""
+    by_epoch: dict[int, Epoch] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            losses = {k: float(row[k]) for k in LOSSES if row.get(k) is not None}
+            ap = None if row.get("AP") is None else float(row["AP"])
+            by_epoch[int(row["epoch"])] = Epoch(int(row["epoch"]), ap, losses)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"metrics.jsonl, line {number} is not an epoch's ({error!r})") from error
+    return tuple(by_epoch[e] for e in sorted(by_epoch))
+
+
+def _unfinished(folder: RunFolder, identity: Mapping[str, Any]) -> Unfinished:
+    epochs = flatten(_mapping(identity.get("recipe"), "recipe.json: recipe")).get("training.epochs")
+    done = _epochs(folder.metrics())
+    state = folder.state()
+    failure = _mapping(folder.failure() or {}, "failure.json")
+    reason = f"{failure.get('kind')}: {failure.get('message')}" if failure and state == "failed" else ""
+    epoch = done[-1].epoch if done else 0
+    return Unfinished(folder.name, identity["stage"], identity["seed"], state, epoch, epochs, reason)
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is missing or not a JSON object")
+    return value
+
+
+def _need(value: Mapping[str, Any], where: str, kinds: Mapping[str, type]) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(value.get(key), kind):
+            raise ValueError(f"{where} has no {key} ({kind.__name__})")
+
+
+def _number(value: Any, where: str, none: bool = False) -> None:
+    if value is None and none:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"result.json: {where} is {value!r}, not a finite number")
+
+
+def _nothing(root: Path, study: str, unfinished: Sequence[Unfinished], skipped: Sequence[Skipped]) -> str:
+    if not unfinished and not skipped:
+        studies = sorted({folder.study for folder in find_runs(root)})
+        hint = f"; there are runs of: {', '.join(studies)}" if studies else ""
+        return f"no runs of study {study!r} below {root}{hint}. Start one: python -m studies.{study}"
+    parts = [f"{run.run} ({run.state}, epoch {run.epoch})" for run in unfinished]
+    parts += [f"{item.run} (unreadable: {item.reason})" for item in skipped]
+    return f"no finished run of study {study!r} below {root} yet; found: " + "; ".join(parts)

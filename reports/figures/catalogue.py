@@ -1,0 +1,83 @@
+"""The figures of a report, in the order in which it shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from reports.figures import curves, head_curves, roadmap, tradeoffs
+from reports.figures.style import drawing, save
+from reports.table2 import Table2
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure's files (PNG, SVG, PDF), its heading and what it shows."""
+
+    name: str
+    title: str
+    text: str
+    files: tuple[Path, ...]
+
+    def file(self, kind: str) -> Path:
+        """Its file of a format, e.g. ``svg``."""
+        return next(path for path in self.files if path.suffix == f".{kind}")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    title: str
+    text: str
+    draw: Callable[[Table2], Figure | None]
+
+
+_ENTRIES = (
+    _Entry(
+        "roadmap",
+        "AP along the roadmap",
+        "Each tread goes from the previous stage's AP to the stage's own (orange-red where AP falls). "
+        "Whiskers: 95 % t interval of the mean over seeds.",
+        roadmap.draw,
+    ),
+    _Entry(
+        "speed_accuracy",
+        "Speed and accuracy (the paper's Figure 1, top)",
+        "AP against latency of the forward pass; marker area grows with parameters (Table 6 gives none). "
+        "Whiskers: standard deviation over seeds. The latency axis of published figures is logarithmic.",
+        tradeoffs.draw_speed,
+    ),
+    _Entry(
+        "size_accuracy",
+        "Size and accuracy (the paper's Figure 1, bottom)",
+        "AP against parameters, with every published point of Tables 2, 3 and 4.",
+        tradeoffs.draw_size,
+    ),
+    _Entry(
+        "training_curves",
+        "Training curves",
+        "AP at the evaluated epochs and the training loss of each stage: mean over seeds, band from the "
+        "smallest to the largest. Losses of different stages have different terms.",
+        curves.draw,
+    ),
+    _Entry(
+        "head_curves",
+        "Coupled and decoupled head (the paper's Figure 3)",
+        "AP over training of the first two stages, and the paper's own curves.",
+        head_curves.draw,
+    ),
+)
+
+
+def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
+    """Draw every figure that has something to show; files go to ``folder``."""
+    drawn = []
+    with drawing():
+        for entry in _ENTRIES:
+            figure = entry.draw(table)
+            if figure is not None:
+                drawn.append(Drawn(entry.name, entry.title, entry.text, save(figure, folder, entry.name)))
+    return tuple(drawn)

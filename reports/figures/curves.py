@@ -1,0 +1,81 @@
+"""Training curves: AP over the epochs of each stage, and the training loss below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.collect import Epoch, RunRecord
+from reports.figures.style import SERIES, new_figure, watermark
+from reports.groups import Group
+from reports.table2 import Table2
+
+#: A loss panel whose values span more than this ratio is logarithmic.
+_LOGARITHMIC = 8.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure over epochs: the mean over seeds and its smallest and largest value."""
+
+    epochs: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+
+def draw(table: Table2) -> Figure | None:
+    """AP and loss of every stage; None when no run has evaluated epochs."""
+    group = table.group
+    aps = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.ap)) is not None}
+    if not aps:
+        return None
+    losses = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.losses.get("loss")))}
+    figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True, height_ratios=[2.4, 1])
+    labels = {row.stage: row.label for row in table.rows if row.stage}
+    for index, stage in enumerate(s.stage for s in group.stages):
+        for axes, curves in ((top, aps), (bottom, losses)):
+            if stage in curves:
+                plot(axes, curves[stage], index, labels[stage])
+    _frame(group, top, bottom, list(losses.values()))
+    figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def curve(runs: Sequence[RunRecord], figure: Callable[[Epoch], float | None]) -> Curve | None:
+    """A figure over the epochs that every run has it for; None when there is no such epoch."""
+    series = [{e.epoch: v for e in run.epochs if (v := figure(e)) is not None} for run in runs]
+    shared = sorted(set.intersection(*(set(s) for s in series)))
+    if not shared:
+        return None
+    values = np.array([[s[epoch] for epoch in shared] for s in series])
+    return Curve(np.array(shared, dtype=float), values.mean(0), values.min(0), values.max(0))
+
+
+def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -> None:
+    """One stage's line, with a band from the smallest to the largest seed."""
+    color, marker, line = SERIES[index % len(SERIES)]
+    x = curve.epochs * scale
+    every = max(1, len(x) // 8)
+    axes.plot(x, curve.mean, line, color=color, marker=marker, markevery=every, label=label)
+    if (curve.high > curve.low).any():
+        axes.fill_between(x, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
+
+
+def _frame(group: Group, top: Axes, bottom: Axes, losses: Sequence[Curve]) -> None:
+    where = group.mark or "COCO val"
+    top.set_ylabel(f"AP (%), {where}")
+    top.set_ylim(bottom=0)
+    watermark(top, group.mark)
+    bottom.set_ylabel("training loss")
+    bottom.set_xlabel("epoch")
+    bottom.locator_params(axis="x", integer=True)
+    if losses:
+        values = np.concatenate([c.mean for c in losses])
+        if values.min() > 0 and values.max() / values.min() > _LOGARITHMIC:
+            bottom.set_yscale("log")

@@ -1,0 +1,64 @@
+"""The paper's Figure 3: AP over training of the coupled and the decoupled head, ours over the paper's."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.curves import Curve, curve, plot
+from reports.figures.style import FAINT, INK, new_figure, watermark
+from reports.table2 import Table2
+from roadmap.paper import table as published
+
+#: Stage, place in the series, the paper's column and its name there.
+_HEADS = (
+    ("decoupled-head", 1, "decoupled_head_ap", "decoupled head"),
+    ("baseline", 0, "yolo_head_ap", "coupled (YOLO) head"),
+)
+
+
+def draw(table: Table2) -> Figure | None:
+    """Both heads' curves; None when neither stage has evaluated epochs."""
+    ours: list[tuple[int, str, Curve]] = []
+    for name, index, _, label in _HEADS:
+        stage = table.group.find(name)
+        found = curve(stage.runs, lambda e: e.ap) if stage else None
+        if found is not None:
+            ours.append((index, label, found))
+    if not ours:
+        return None
+    mark = table.group.mark
+    if not mark:
+        figure, (axes,) = new_figure(2.6)
+        _paper(axes)
+        for index, label, found in ours:
+            plot(axes, found, index, f"{label}, measured")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("AP (%), COCO val")
+        axes.legend(loc="lower right")
+        return figure
+    figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True)
+    epochs = max(found.epochs[-1] for _, _, found in ours)
+    for index, label, found in ours:
+        plot(top, found, index, f"{label}, measured", scale=100 / epochs)
+    watermark(top, mark)
+    top.set_title(f"measured ({mark})")
+    top.set_ylabel(f"AP (%), {mark}")
+    top.set_ylim(bottom=0)
+    _paper(bottom, scale=100 / 300)
+    bottom.set_title("paper (COCO val)")
+    bottom.set_ylabel("AP (%), COCO val")
+    bottom.set_xlabel(f"share of training (%): of {epochs:.0f} epochs above, of 300 below")
+    for axes in (top, bottom):
+        axes.legend(loc="lower right")
+    return figure
+
+
+def _paper(axes: Axes, scale: float = 1.0) -> None:
+    rows = published("figure3_training_curves")
+    epochs = [float(row["epoch"] or 0) * scale for row in rows]
+    for _, index, column, label in _HEADS:
+        line, color = ("-", FAINT) if index == 0 else ("--", INK)
+        aps = [float(row[column] or 0) for row in rows]
+        axes.plot(epochs, aps, line, color=color, lw=1.0, label=f"{label}, paper")
+    axes.set_ylim(bottom=0)

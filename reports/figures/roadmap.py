@@ -1,0 +1,133 @@
+"""AP along the roadmap as steps, with intervals over seeds, beside the paper's steps.
+
+Under the paper's conditions both share one axis. Otherwise each has its own panel and scale: a demo's
+steps may be compared with the paper's in direction only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.style import BLUE, FAINT, VERMILLION, limits, new_figure, watermark
+from reports.statistics import t_interval
+from reports.table2 import Row, Table2
+from reports.table2_text import gain_text
+
+#: Share of a panel that is kept free on the right for the printed values.
+_TEXT_ROOM = 0.34
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage's AP in percent at a place (0 at the top), with its interval over seeds if there is one."""
+
+    place: int
+    ap: float
+    interval: tuple[float, float] | None = None
+
+
+def draw(table: Table2) -> Figure | None:
+    """The figure; None when no stage of the roadmap has an AP."""
+    rows = [row for row in table.rows if row.stage is not None]
+    ours = [_step(i, row) for i, row in enumerate(rows) if row.ap_best is not None]
+    theirs = [
+        Step(i, row.published.ap)
+        for i, row in enumerate(rows)
+        if row.published and row.published.ap is not None
+    ]
+    if not ours:
+        return None
+    labels = [row.label.removesuffix(" (optional)").removeprefix("YOLOv3 ") for row in rows]
+    height = 0.75 + 0.3 * len(rows)
+    if not theirs:
+        figure, (axes,) = new_figure(height)
+        _panel(axes, ours, labels, f"measured ({table.group.mark or 'COCO val'})", BLUE)
+        watermark(axes, table.group.mark)
+        return figure
+    if table.group.papers_conditions:
+        figure, (axes,) = new_figure(height + 0.2 * len(rows))
+        _overlay(axes, ours, theirs, labels)
+        return figure
+    figure, (left, right) = new_figure(height, columns=2, sharey=True)
+    _panel(left, ours, labels, f"measured\n({table.group.mark})", BLUE)
+    watermark(left, table.group.mark, size=10)
+    _panel(right, theirs, labels, "paper\n(COCO val)", FAINT)
+    return figure
+
+
+def _step(place: int, row: Row) -> Step:
+    assert row.ap_best is not None
+    interval = t_interval(row.ap_best.values)
+    return Step(place, row.ap_best.mean, (interval.low, interval.high) if interval else None)
+
+
+def _panel(axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str) -> None:
+    _staircase(axes, steps, 0.0, color)
+    low, high = limits(_extent(steps), pad=0.1)
+    axes.set_xlim(low, low + (high - low) / (1 - _TEXT_ROOM))
+    for before, step in _pairs(steps):
+        _value(axes, step, before, 0.0, color, "\n")
+    _frame(axes, labels, title)
+
+
+def _overlay(axes: Axes, ours: Sequence[Step], theirs: Sequence[Step], labels: Sequence[str]) -> None:
+    low, high = limits([*_extent(ours), *_extent(theirs)])
+    axes.set_xlim(low, low + (high - low) / (1 - _TEXT_ROOM / 1.5))
+    for steps, offset, color in ((theirs, 0.19, FAINT), (ours, -0.19, BLUE)):
+        _staircase(axes, steps, offset, color)
+        for before, step in _pairs(steps):
+            _value(axes, step, before, offset, color, "  ")
+    _frame(axes, labels, "")
+    axes.plot([], [], color=BLUE, marker="o", label="measured (COCO val)")
+    axes.plot([], [], color=FAINT, marker="o", markerfacecolor="white", label="paper (COCO val)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
+
+
+def _staircase(axes: Axes, steps: Sequence[Step], offset: float, color: str) -> None:
+    """A tread per stage from the previous AP to its own, and a thin riser down to the next."""
+    for before, step in _pairs(steps):
+        y = step.place + offset
+        if before is not None:
+            axes.plot([before.ap, before.ap], [before.place + offset, y], color=color, lw=0.6, ls=":")
+            tread = color if step.ap >= before.ap else VERMILLION
+            axes.plot([before.ap, step.ap], [y, y], color=tread, lw=2.2, solid_capstyle="butt")
+        if step.interval is not None:
+            axes.errorbar(
+                step.ap, y, xerr=[[step.ap - step.interval[0]], [step.interval[1] - step.ap]],
+                color=color, capsize=2.2, elinewidth=0.9, capthick=0.9, zorder=3,
+            )  # fmt: skip
+        face = "white" if color == FAINT else color
+        axes.plot(step.ap, y, "o", color=color, markerfacecolor=face, zorder=4)
+
+
+def _pairs(steps: Sequence[Step]) -> list[tuple[Step | None, Step]]:
+    """Each step with the one right before it in the roadmap, None where that was not measured."""
+    by_place = {step.place: step for step in steps}
+    return [(by_place.get(step.place - 1), step) for step in steps]
+
+
+def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str, between: str) -> None:
+    gain = gain_text(step.ap - before.ap) if before else ""
+    text = f"{gain}{between}{step.ap:.1f}" if between != "\n" else f"{step.ap:.1f}{between}{gain}".rstrip()
+    axes.text(
+        0.99, step.place + offset, text.strip(), transform=axes.get_yaxis_transform(), ha="right",
+        va="center", color=color, fontsize=7,
+    )  # fmt: skip
+
+
+def _frame(axes: Axes, labels: Sequence[str], title: str) -> None:
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel("AP (%)")
+    axes.set_title(title)
+
+
+def _extent(steps: Sequence[Step]) -> list[float]:
+    return [value for step in steps for value in (step.ap, *(step.interval or ()))]

@@ -1,0 +1,33 @@
+"""What a report says about one group of comparable runs, before it becomes a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.caption import Caption, DeviationRow
+from reports.grid import Grid
+from reports.groups import Group
+from reports.table2 import Table2
+
+if TYPE_CHECKING:  # matplotlib stays unloaded until something is drawn
+    from reports.figures.catalogue import Drawn
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group's table, in numbers and in text, its caption and deviations, and its figures' files."""
+
+    group: Group
+    table: Table2
+    grid: Grid
+    caption: Caption
+    deviations: tuple[DeviationRow, ...]
+    folder: Path
+    figures: tuple[Drawn, ...]
+
+    @property
+    def table_name(self) -> str:
+        """File name of the main table without its suffix."""
+        return "table2" if any(row.stage is None for row in self.table.rows) else "table"

@@ -1,0 +1,228 @@
+"""Valid run records (docs/record.md) without training anything.
+
+Recipes and deviations come from the project's own code; the figures are simple functions of stage and
+seed, so that a test can work out by hand what a table must show.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from roadmap.paper import roadmap_row
+from roadmap.protocols import COCO_2017, deviations, find_protocol, stage_recipe
+from roadmap.recipe import DatasetConfig, Recipe, Run, to_json
+from roadmap.stages import STAGE_NAMES, find_stage
+
+SHAPES = DatasetConfig("embedded-shapes", "5ba9e5f0c0ffee00", 6, 600, 150)
+COCO = replace(COCO_2017, fingerprint="c0c02017c0c02017")
+
+#: What the factory's runs "measure" with seed 0 on the embedded shapes, percent.
+DEMO_AP = {
+    "baseline": 21.0,
+    "decoupled-head": 23.5,
+    "strong-augmentation": 22.0,
+    "anchor-free": 24.5,
+    "multi-positives": 30.0,
+    "simota": 36.5,
+    "nms-free": 35.0,
+}
+#: (params, macs, gflops_paper) of the shrunk demo model; any plausible figures do.
+DEMO_PROFILE = {
+    "baseline": (1_600_000, 190_000_000, 0.384),
+    "decoupled-head": (1_650_000, 230_000_000, 0.466),
+}
+CPU = {
+    "device": "cpu", "name": "Example CPU_2 @ 2.5 GHz & more", "cpu": "Example CPU_2 @ 2.5 GHz & more",
+    "cores": 2, "gpus": 0, "world_size": 1, "threads": 2, "host": "laptop",
+}  # fmt: skip
+V100 = {
+    "device": "cuda", "name": "Tesla V100-SXM2-32GB", "cpu": "Example CPU", "cores": 40,
+    "gpus": 8, "world_size": 8, "threads": 4, "host": "node1",
+}  # fmt: skip
+
+
+def write_run(
+    runs: Path,
+    stage: str,
+    seed: int = 0,
+    protocol: str = "demo",
+    dataset: DatasetConfig = SHAPES,
+    study: str = "roadmap",
+    ap: float | None = None,
+    last: float | None = None,
+    latency: float | None = None,
+    hardware: dict[str, Any] | None = None,
+    finished: str | None = "2026-01-02T03:04:05+00:00",
+    recipe: Recipe | None = None,
+    state: str = "finished",
+) -> Path:
+    """Write one run's folder and return it.
+
+    ap: best AP in percent (default: DEMO_AP or the paper's figure, plus a seed-dependent shift).
+    latency: forward median in ms. state: ``finished``, ``interrupted`` or ``failed``.
+    """
+    known = stage if stage in STAGE_NAMES else "simota"
+    recipe = recipe or stage_recipe(known, find_protocol(protocol), dataset)
+    run = Run(study, stage, seed, recipe)
+    path = runs / study / run.name
+    path.mkdir(parents=True)
+    ap = ap if ap is not None else _ap(stage, seed, protocol)
+    last = last if last is not None else ap - 0.5
+    hardware = hardware or (CPU if protocol == "demo" else V100)
+    _write(path / "recipe.json", _identity(run))
+    _write(path / "environment.json", _environment(run, hardware))
+    rows = _metrics(recipe, ap, last, stage)
+    if state != "finished":
+        rows = rows[: len(rows) // 2]
+    _lines(path / "metrics.jsonl", rows)
+    start = {"event": "start", "attempt": 1, "time": "2026-01-02T02:00:00+00:00", "host": "laptop",
+             "pid": 77, "slurm_job": None, "slurm_restart": None}  # fmt: skip
+    _lines(path / "attempts.jsonl", [start])
+    if state == "failed":
+        _write(
+            path / "failure.json",
+            {"kind": "non-finite-loss", "message": "loss is nan", "epoch": rows[-1]["epoch"] + 1,
+             "iteration": 400, "attempt": 1, "time": "2026-01-02T03:00:00+00:00"},
+        )  # fmt: skip
+    if state == "finished":
+        _write(path / "result.json", result_json(run, ap, last, latency, hardware, finished or ""))
+    return path
+
+
+def write_study(
+    runs: Path, seeds: int = 1, stages: tuple[str, ...] = STAGE_NAMES, **options: Any
+) -> list[Path]:
+    """A whole roadmap: every stage with seeds 0 … seeds-1."""
+    return [write_run(runs, stage, seed, **options) for stage in stages for seed in range(seeds)]
+
+
+def result_json(
+    run: Run, ap: float, last: float, latency: float | None, hardware: dict[str, Any], finished: str
+) -> dict[str, Any]:
+    """The content of result.json."""
+    recipe = run.recipe
+    full = full_size_profile(run.stage)
+    own = full if recipe.protocol == "paper" else _demo_profile(run.stage)
+    milliseconds = latency if latency is not None else _latency(run.stage, run.seed, recipe.protocol)
+    final = recipe.training.epochs
+    return {
+        "schema": 1, "study": run.study, "stage": run.stage, "seed": run.seed, "run": run.name,
+        "recipe_hash": recipe.hash, "protocol": recipe.protocol, "finished": finished,
+        "best": _figures(ap, final - recipe.training.evaluate_every),
+        "last": _figures(last, final),
+        "profile": own, "full_size_profile": full,
+        "latency": {
+            "device": hardware["device"], "dtype": "float16" if hardware["device"] == "cuda" else "float32",
+            "batch": 1, "image_size": recipe.training.image_size, "fused": True, "warmup": 50,
+            "repeats": 200, "threads": hardware["threads"], "confidence": 0.01, "nms_iou": 0.65,
+            "forward_ms": _spread(milliseconds), "postprocess_ms": _spread(1.5),
+            "total_ms": _spread(milliseconds + 1.5),
+        },
+        "training": {"epochs": final, "iterations": final * 38, "seconds": 95.0, "images_per_second": 151.0,
+                     "data_wait": 0.04, "memory_mb": 612.0, "attempts": 1},
+        "dataset": {**to_json(recipe.dataset), "skipped": {"train": [], "val": []}},
+        "hardware": hardware,
+        "deviations": _deviations(recipe, run.stage),
+    }  # fmt: skip
+
+
+def full_size_profile(stage: str) -> dict[str, Any]:
+    """The paper's model, as the paper's own table has it (the figures here are not measured)."""
+    row = roadmap_row(find_stage(stage).row) if stage in STAGE_NAMES else {"params_m": 9.0, "gflops": 26.8}
+    gflops = row["gflops"] or 0.0
+    return {
+        "name": "yolox-darknet53", "image_size": 640, "params": int((row["params_m"] or 0.0) * 1e6),
+        "macs": int(gflops / 2 * 1e9), "gflops": gflops, "gflops_paper": gflops,
+    }  # fmt: skip
+
+
+def _demo_profile(stage: str) -> dict[str, Any]:
+    params, macs, gflops = DEMO_PROFILE.get(stage, (1_640_000, 228_000_000, 0.462))
+    return {
+        "name": "yolox-darknet53", "image_size": 160, "params": params, "macs": macs,
+        "gflops": 2 * macs / 1e9, "gflops_paper": gflops,
+    }  # fmt: skip
+
+
+def _ap(stage: str, seed: int, protocol: str) -> float:
+    shifts = (0.0, 0.4, -0.2, 0.3, -0.1)
+    place = STAGE_NAMES.index(stage) if stage in STAGE_NAMES else 0
+    shift = shifts[(seed * (place + 1)) % 5] if seed else 0.0
+    if protocol == "demo":
+        return DEMO_AP.get(stage, 20.0) + shift
+    return (roadmap_row(find_stage(stage).row)["ap"] or 0.0) + shift
+
+
+def _latency(stage: str, seed: int, protocol: str) -> float:
+    row = roadmap_row(find_stage(stage).row) if stage in STAGE_NAMES else {"latency_ms": 9.8}
+    return (row["latency_ms"] or 0.0) * (1.1 if protocol == "paper" else 2.0) + 0.1 * (seed % 3)
+
+
+def _deviations(recipe: Recipe, stage: str) -> list[dict[str, Any]]:
+    if stage not in STAGE_NAMES:
+        return []
+    found = deviations(recipe, stage_recipe(stage, find_protocol("paper"), COCO))
+    return [{"field": d.field, "paper": d.paper, "here": d.here} for d in found]
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {
+        "schema": 1, "study": run.study, "stage": run.stage, "seed": run.seed,
+        "protocol": run.recipe.protocol, "recipe_hash": run.recipe.hash, "recipe": to_json(run.recipe),
+        "deviations": _deviations(run.recipe, run.stage),
+    }  # fmt: skip
+
+
+def _environment(run: Run, hardware: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "packages": {"torch": "2.14.1", "torchvision": "0.29.1", "numpy": "2.4.6"}, "python": "3.11.9",
+        "commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False, "hardware": hardware,
+        "precision": "float32", "determinism": "bitwise on CPU",
+        "dataset": {**to_json(run.recipe.dataset), "path": "data", "skipped": {"train": [], "val": []}},
+        "command": ["python", "-m", "studies.roadmap", "--stage", run.stage],
+    }  # fmt: skip
+
+
+def _metrics(recipe: Recipe, ap: float, last: float, stage: str) -> list[dict[str, Any]]:
+    training = recipe.training
+    rows = []
+    for epoch in range(1, training.epochs + 1):
+        share = epoch / training.epochs
+        box = 2.0 * math.exp(-2 * share) + 1.0
+        row: dict[str, Any] = {
+            "epoch": epoch, "iteration": epoch * 38, "loss": 2 * box + 1.0, "loss_box": box,
+            "loss_objectness": box / 2, "loss_classification": box / 2 + 1.0,
+            "loss_l1": 0.3 if share > 0.9 else 0.0, "loss_one_to_one": 0.8 if stage == "nms-free" else 0.0,
+            "learning_rate": 0.02 * (1 - share), "seconds": 4.0, "images_per_second": 150.0,
+            "data_wait": 0.04, "memory_mb": 600.0, "positives": 7.5,
+        }  # fmt: skip
+        if epoch % training.evaluate_every == 0 or epoch == training.epochs:
+            value = ap * (1 - math.exp(-5 * share)) / (1 - math.exp(-5 * (1 - 1 / training.epochs)))
+            row |= {k: v for k, v in _figures(min(value, ap), epoch).items() if k != "epoch"}
+        rows.append(row)
+    rows[-1] |= {k: v for k, v in _figures(last, training.epochs).items() if k != "epoch"}
+    return rows
+
+
+def _figures(ap: float, epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch, "AP": ap, "AP50": ap * 1.4, "AP75": ap * 1.05, "APs": ap * 0.5, "APm": ap * 1.1,
+        "APl": None, "AR1": ap * 0.7, "AR10": ap * 1.2, "AR100": ap * 1.3, "ARs": ap * 0.6,
+        "ARm": ap * 1.2, "ARl": None,
+    }  # fmt: skip
+
+
+def _spread(median: float) -> dict[str, float]:
+    return {"median": median, "mean": median * 1.01, "p5": median * 0.97, "p95": median * 1.08}
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

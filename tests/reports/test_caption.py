@@ -1,0 +1,82 @@
+"""What a caption must say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reports.caption import deviation_rows, seeds_sentence, table_caption
+from reports.collect import collect
+from reports.groups import Group, group_runs
+from reports.table2 import build_table2
+from tests.reports.factory import COCO, CPU, write_run, write_study
+
+
+def group_of(runs: Path) -> Group:
+    return group_runs("roadmap", collect(runs, "roadmap").runs)[0]
+
+
+def test_it_states_dataset_protocol_hardware_seeds_epoch_and_latency_conditions(runs: Path) -> None:
+    write_study(runs, seeds=2)
+    caption = table_caption(build_table2(group_of(runs)))
+    text = " ".join(caption.sentences)
+    for part in (
+        "Dataset: embedded-shapes (fingerprint 5ba9e5f0c0ff, 6 classes, ",
+        "600 training and 150 validation images)",
+        "Protocol: demo (24 epochs, batch 16, tested at 160 px, evaluated every 4 epochs)",
+        "Trained on: Example CPU_2 @ 2.5 GHz & more, float32",
+        "2 seeds (0, 1); ± is the standard deviation over seeds",
+        "AP is the best evaluated epoch's",
+        "last epoch's is given beside it",
+        "forward pass only, without post-processing",
+        "FP32, batch 1, 160 px, conv and BN fused, 2 threads, median of 200 after 50 warm-ups",
+        "latency on a V100",
+    ):
+        assert part in text, part
+    assert caption.mark.startswith("DEMO, NOT COCO")
+    (deviations,) = caption.below
+    assert "training.epochs 24 (paper: 300)" in deviations
+    assert "model.width 0.25 (paper: 1.0)" in deviations
+    assert "fingerprint" not in deviations
+
+
+def test_the_papers_conditions_carry_no_mark(runs: Path) -> None:
+    write_study(runs, protocol="paper", dataset=COCO)
+    caption = table_caption(build_table2(group_of(runs)))
+    assert caption.mark == ""
+    assert "8 processes on Tesla V100-SXM2-32GB" in " ".join(caption.sentences)
+    assert "No setting deviates" in caption.sentences[-1]
+    assert caption.below == ()
+
+
+def test_one_seed_is_said_to_say_little(runs: Path) -> None:
+    write_study(runs, seeds=1)
+    assert seeds_sentence(group_of(runs)).startswith("One seed (0): no spread can be given")
+
+
+def test_unequal_seeds_are_told_apart(runs: Path) -> None:
+    write_run(runs, "baseline", 0)
+    for seed in range(5):
+        write_run(runs, "simota", seed)
+    text = seeds_sentence(group_of(runs))
+    assert "One seed (0) (baseline); 5 seeds (0–4) (simota)" in text
+    assert "±" in text
+
+
+def test_different_hardware_is_all_named(runs: Path) -> None:
+    write_run(runs, "baseline")
+    write_run(runs, "simota", hardware={**CPU, "name": "Other CPU"})
+    caption = table_caption(build_table2(group_of(runs)))
+    assert any("Example CPU_2" in s and "Other CPU" in s for s in caption.sentences)
+
+
+def test_a_deviation_of_some_stages_names_them(runs: Path) -> None:
+    import json
+
+    write_run(runs, "baseline")
+    path = write_run(runs, "simota") / "result.json"
+    data = json.loads(path.read_text())
+    data["deviations"].append({"field": "precision", "paper": "float16", "here": "float32"})
+    path.write_text(json.dumps(data))
+    rows = {row.field: row for row in deviation_rows(group_of(runs))}
+    assert rows["precision"].stages == ("simota",)
+    assert rows["training.epochs"].stages == ()

@@ -1,0 +1,222 @@
+"""Figures: what they show, and that they can be read in print."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from reports.collect import collect
+from reports.figures import curves, head_curves, roadmap, tradeoffs
+from reports.figures.points import latency_points, size_points
+from reports.figures.style import COLUMN, SERIES, drawing, save
+from reports.groups import group_runs
+from reports.table2 import Table2, build_table2
+from tests.reports.factory import COCO, write_run, write_study
+
+DRAW = {
+    "roadmap": roadmap.draw,
+    "speed": tradeoffs.draw_speed,
+    "size": tradeoffs.draw_size,
+    "curves": curves.draw,
+    "heads": head_curves.draw,
+}
+
+
+def table_of(runs: Path) -> Table2:
+    return build_table2(group_runs("roadmap", collect(runs, "roadmap").runs)[0])
+
+
+@pytest.fixture(scope="module", params=["demo", "paper"])
+def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Table2:
+    runs = tmp_path_factory.mktemp(request.param)
+    if request.param == "demo":
+        write_study(runs, seeds=3)
+    else:
+        write_study(runs, seeds=3, protocol="paper", dataset=COCO)
+    return table_of(runs)
+
+
+def texts(figure: Figure) -> list[Text]:
+    """All text that is drawn: tick labels beyond an axis's range exist but are not."""
+    hidden = {
+        id(label)
+        for axes in figure.axes
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim()))
+        for tick, place in zip(axis.get_major_ticks(), axis.get_majorticklocs(), strict=False)
+        for label in (tick.label1, tick.label2)
+        if not min(low, high) <= place <= max(low, high)
+    }
+    found = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
+    return [t for t in found if t.get_visible() and id(t) not in hidden]
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_text_is_large_enough_in_print_and_lies_inside_the_figure(table: Table2, name: str) -> None:
+    with drawing():
+        figure = DRAW[name](table)
+        assert figure is not None
+        assert figure.get_size_inches()[0] == COLUMN
+        figure.draw_without_rendering()
+        frame = figure.bbox
+        for text in texts(figure):
+            assert text.get_fontsize() >= 7, text.get_text()
+            box = text.get_window_extent()
+            assert box.x0 >= frame.x0 - 1, text.get_text()
+            assert box.x1 <= frame.x1 + 1, text.get_text()
+            assert box.y0 >= frame.y0 - 1, text.get_text()
+            assert box.y1 <= frame.y1 + 1, text.get_text()
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_demo_figure_is_marked_in_every_measured_panel(table: Table2, name: str) -> None:
+    with drawing():
+        figure = DRAW[name](table)
+    assert figure is not None
+    marks = [t for t in texts(figure) if "NOT COCO" in t.get_text()]
+    if table.group.mark:
+        assert len(marks) == 1
+        assert all(t.get_fontsize() >= 10 for t in marks)
+        assert any("demo, not COCO" in t.get_text() for t in texts(figure))
+    else:
+        assert marks == []
+
+
+@pytest.mark.parametrize("name", ["roadmap", "speed", "size", "heads"])
+def test_measured_and_published_share_an_axis_only_under_the_papers_conditions(
+    table: Table2, name: str
+) -> None:
+    with drawing():
+        figure = DRAW[name](table)
+    assert figure is not None
+    assert len(figure.axes) == (2 if table.group.mark else 1)
+
+
+def test_the_staircase_goes_through_the_measured_figures(runs: Path) -> None:
+    write_study(runs)
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+    assert figure is not None
+    left, right = figure.axes
+    assert _markers(left) == [(21.0, 0), (23.5, 1), (22.0, 2), (24.5, 3), (30.0, 4), (36.5, 5), (35.0, 6)]
+    assert [x for x, _ in _markers(right)] == [38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
+    shown = [t.get_text() for t in left.texts]
+    assert "36.5\n+6.5" in shown
+    assert "22.0\n−1.5" in shown
+
+
+def test_a_missing_stage_breaks_the_staircase(runs: Path) -> None:
+    write_run(runs, "baseline")
+    write_run(runs, "strong-augmentation")
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+    assert figure is not None
+    assert len(_markers(figure.axes[0])) == 2
+    assert not [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]  # no tread, no riser
+
+
+def _markers(axes: Axes) -> list[tuple[float, float]]:
+    points = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+    return [(float(p.get_xdata()[0]), float(p.get_ydata()[0])) for p in points]
+
+
+def test_intervals_need_several_seeds(runs: Path) -> None:
+    write_run(runs, "baseline", 0, ap=20.0)
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+        assert figure is not None
+        assert len(figure.axes[0].containers) == 0
+        write_run(runs, "baseline", 1, ap=22.0)
+        figure = roadmap.draw(table_of(runs))
+    assert figure is not None
+    assert len(figure.axes[0].containers) == 1
+
+
+def test_a_curve_is_the_mean_over_seeds_at_shared_epochs(runs: Path) -> None:
+    write_run(runs, "simota", 0, ap=30.0)
+    write_run(runs, "simota", 1, ap=40.0)
+    stage = table_of(runs).group.stages[0]
+    found = curves.curve(stage.runs, lambda e: e.ap)
+    assert found is not None
+    assert list(found.epochs) == [4, 8, 12, 16, 20, 24]
+    np.testing.assert_allclose(found.mean[-1], 34.5)  # last AP is half a point below best
+    np.testing.assert_allclose((found.low[-1], found.high[-1]), (29.5, 39.5))
+
+
+def test_the_papers_curves_are_in_the_figure(table: Table2) -> None:
+    with drawing():
+        figure = head_curves.draw(table)
+    assert figure is not None
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+    assert max(lines["decoupled head, paper"].get_ydata()) == pytest.approx(39.64)
+    assert max(lines["coupled (YOLO) head, paper"].get_ydata()) == pytest.approx(38.4892)
+
+
+def test_all_published_points_are_drawn() -> None:
+    by_latency, by_size = latency_points(), size_points()
+    assert len(by_latency) == 8 + 8 + 18
+    assert len(by_size) == 8 + 8 + 5
+    x = next(p for p in by_latency if p.family == "YOLOX" and p.label == "X" and not p.test_dev)
+    assert (x.x, x.ap, x.params_m) == (17.3, 51.2, 99.1)
+    d0 = next(p for p in by_latency if p.label == "D0")
+    assert d0.test_dev
+    assert d0.x == pytest.approx(1000 / 98.0)
+
+
+def test_stages_differ_in_more_than_colour_and_colours_in_lightness() -> None:
+    assert len({(marker, line) for _, marker, line in SERIES}) == len(SERIES)
+    assert len({color for color, _, _ in SERIES}) == len(SERIES)
+
+
+@pytest.mark.parametrize("vision", ["protan", "deutan"])
+def test_colours_stay_apart_for_colour_blind_readers(vision: str) -> None:
+    # Machado et al. 2009, severity 1.0, on linear RGB.
+    matrix = {
+        "protan": [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        "deutan": [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+    }[vision]
+    seen = [np.clip(np.array(matrix) @ _linear(color), 0, 1) for color, _, _ in SERIES]
+    for first, second in pairwise(range(len(SERIES))):
+        assert np.linalg.norm(np.sqrt(seen[first]) - np.sqrt(seen[second])) > 0.15, (first, second)
+
+
+def _linear(color: str) -> np.ndarray:
+    values = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def test_files_hold_no_date_no_tool_and_no_type_3_font(runs: Path, tmp_path: Path) -> None:
+    write_run(runs, "baseline")
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+        assert figure is not None
+        png, svg, pdf = save(figure, tmp_path, "x")
+    assert "dc:date" not in svg.read_text()
+    for word in (b"CreationDate", b"ModDate", b"Creator", b"Producer"):
+        assert word not in pdf.read_bytes()
+    assert not re.search(rb"/Subtype /Type3", pdf.read_bytes())  # journals refuse Type 3
+    assert b"Software" not in png.read_bytes()
+
+
+def test_a_study_without_latency_has_no_speed_figure(runs: Path) -> None:
+    import json
+
+    path = write_run(runs, "simota") / "result.json"
+    data = json.loads(path.read_text())
+    data["latency"] = None
+    path.write_text(json.dumps(data))
+    assert tradeoffs.draw_speed(table_of(runs)) is None

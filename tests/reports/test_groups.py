@@ -1,0 +1,74 @@
+"""Which runs may share a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from reports.collect import collect
+from reports.groups import Group, group_runs
+from roadmap.protocols import find_protocol, stage_recipe
+from roadmap.stages import STAGE_NAMES
+from tests.reports.factory import COCO, SHAPES, write_run, write_study
+
+
+def groups(runs: Path) -> tuple[Group, ...]:
+    return group_runs("roadmap", collect(runs, "roadmap").runs)
+
+
+def test_stages_stand_in_the_papers_order(runs: Path) -> None:
+    write_study(runs, stages=tuple(reversed(STAGE_NAMES)))
+    (group,) = groups(runs)
+    assert tuple(s.stage for s in group.stages) == STAGE_NAMES
+    assert group.warnings == ()
+
+
+def test_seeds_of_one_recipe_belong_together(runs: Path) -> None:
+    for seed in (2, 0, 1):
+        write_run(runs, "simota", seed)
+    (group,) = groups(runs)
+    assert group.stages[0].seeds == (0, 1, 2)
+
+
+def test_protocols_and_datasets_never_share_a_group(runs: Path) -> None:
+    write_run(runs, "simota")
+    write_run(runs, "simota", dataset=replace(SHAPES, fingerprint="ffff0000"))
+    write_run(runs, "simota", protocol="paper", dataset=SHAPES)
+    write_run(runs, "simota", protocol="paper", dataset=COCO)
+    found = groups(runs)
+    assert len(found) == 4
+    assert all(len(g.runs) == 1 for g in found)
+    assert len({g.slug for g in found}) == 4
+
+
+def test_only_the_papers_protocol_on_full_coco_is_unmarked(runs: Path) -> None:
+    write_run(runs, "simota")
+    write_run(runs, "simota", protocol="demo", dataset=COCO)
+    write_run(runs, "simota", protocol="paper", dataset=SHAPES)
+    write_run(runs, "simota", protocol="paper", dataset=COCO)
+    found = groups(runs)
+    assert found[0].papers_conditions
+    assert found[0].mark == ""
+    assert sorted(g.mark for g in found[1:]) == ["demo", "demo, not COCO", "not COCO"]
+    assert not any(g.papers_conditions for g in found[1:])
+
+
+def test_of_two_recipes_of_a_stage_the_newest_is_shown_and_the_other_named(runs: Path) -> None:
+    recipe = stage_recipe("simota", find_protocol("demo"), SHAPES)
+    older = replace(recipe, training=replace(recipe.training, learning_rate=0.123))
+    old = write_run(runs, "simota", recipe=older, finished="2026-01-01T00:00:00+00:00")
+    new = write_run(runs, "simota", finished="2026-01-02T00:00:00+00:00")
+    (group,) = groups(runs)
+    assert [r.run for r in group.runs] == [new.name]
+    (warning,) = group.warnings
+    assert "2 different recipes" in warning
+    assert old.name in warning
+
+
+def test_stages_that_differ_in_more_than_their_ingredient_are_reported(runs: Path) -> None:
+    write_run(runs, "baseline")
+    recipe = stage_recipe("decoupled-head", find_protocol("demo"), SHAPES)
+    write_run(runs, "decoupled-head", recipe=replace(recipe, training=replace(recipe.training, epochs=30)))
+    (group,) = groups(runs)
+    (warning,) = group.warnings
+    assert "training.epochs is 24 in baseline; 30 in decoupled-head" in warning

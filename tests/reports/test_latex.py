@@ -1,0 +1,81 @@
+"""The LaTeX in a real pdflatex."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reports import latex
+from reports.build import Report
+from reports.caption import Caption
+from reports.grid import Cell, Column, Grid
+
+pytestmark = [
+    pytest.mark.latex,
+    pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed"),
+]
+
+
+def compile_latex(source: Path) -> str:
+    """Compile in the source's folder; the log. Fails on any LaTeX error."""
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", source.name],
+        cwd=source.parent, capture_output=True, text=True, errors="replace", check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert source.with_suffix(".pdf").stat().st_size > 1000
+    return done.stdout
+
+
+def text_of(pdf: Path) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    return subprocess.run(
+        ["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("name", ["demo_report", "paper_report"])
+def test_a_report_compiles_without_overfull_lines(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report: Report = request.getfixturevalue(name)
+    copy = tmp_path / "report"
+    shutil.copytree(report.out, copy)
+    log = compile_latex(copy / "report.tex")
+    assert "Overfull" not in log
+    text = text_of(copy / "report.pdf")
+    assert "+SimOTA" in text
+    assert "63.72" in text
+    if name == "demo_report":
+        assert "DEMO, NOT COCO" in " ".join(text.split())
+
+
+def test_a_fragment_fits_a_two_column_page(paper_report: Report, tmp_path: Path) -> None:
+    fragment = next(p for p in paper_report.files if p.name == "table2.tex" and "demo" in p.parent.name)
+    shutil.copy(fragment, tmp_path / "table2.tex")
+    source = tmp_path / "paper.tex"
+    source.write_text(
+        "\\documentclass[10pt,twocolumn,letterpaper]{article}\n"
+        "\\usepackage[textwidth=6.875in,textheight=8.875in]{geometry}\n"
+        "\\usepackage{booktabs}\n\\begin{document}\nText.\n\\input{table2.tex}\n\\end{document}\n"
+    )
+    assert "Overfull" not in compile_latex(source)
+
+
+def test_any_name_compiles_and_prints_as_it_is(tmp_path: Path) -> None:
+    nasty = r"a_b & 100% $x$ #1 {y} \input{z} ~ ^ < > | ± − × é 中 “q” 'r' ``s`` -- `t`"
+    grid = Grid(
+        (Column("", nasty, "l"), Column("G_1", "x")), ((Cell(nasty), Cell("1", "a")),), (("a", nasty),)
+    )
+    caption = Caption(nasty, nasty, (nasty,), (nasty,))
+    source = tmp_path / "nasty.tex"
+    table = latex.table(grid, [("", "G_1")], caption, "tab:x")
+    source.write_text(latex.document([table], nasty), encoding="utf-8")
+    compile_latex(source)
+    text = text_of(tmp_path / "nasty.pdf")
+    assert r"\input{z}" in text
+    assert "100% $x$ #1 {y}" in text

@@ -1,0 +1,75 @@
+"""Published figures: read as printed, and consistent with each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import roadmap.paper
+from roadmap.paper import TABLES, roadmap_row, table
+
+
+def test_every_table_is_there_and_nothing_else() -> None:
+    folder = Path(roadmap.paper.__file__).parent / "data"
+    assert {path.stem for path in folder.glob("*.csv")} == set(TABLES)
+    for name in TABLES:
+        assert table(name), name
+
+
+def test_rows_of_table_2() -> None:
+    """The paper's Table 2 as printed."""
+    assert roadmap_row("YOLOv3 baseline") == {
+        "ap": 38.5,
+        "ap_delta": None,
+        "params_m": 63.00,
+        "gflops": 157.3,
+        "latency_ms": 10.5,
+        "fps": 95.2,
+    }
+    assert roadmap_row("+SimOTA")["ap"] == 47.3
+    assert roadmap_row("+NMS free (optional)")["gflops"] == 205.1
+
+
+def test_gains_are_the_differences_of_the_ap_column() -> None:
+    rows = [row for row in table("table2_roadmap") if row["ap_delta"] is not None]
+    assert len(rows) == 6
+    everything = table("table2_roadmap")
+    for row in rows:
+        before = everything[everything.index(row) - 1]
+        assert float(row["ap"] or 0) - float(before["ap"] or 0) == pytest.approx(float(row["ap_delta"] or 0))
+
+
+def test_frames_per_second_are_the_inverse_of_latency() -> None:
+    """Within the rounding of the printed latency (0.05 ms) and rate."""
+    for row in table("table2_roadmap"):
+        latency, rate = row["latency_ms"], row["fps"]
+        if isinstance(latency, float) and isinstance(rate, float):
+            assert 1000 / (latency + 0.06) - 0.1 <= rate <= 1000 / (latency - 0.06) + 0.1, row
+
+
+def test_numbers_are_numbers_and_empty_cells_none() -> None:
+    for name in TABLES:
+        for row in table(name):
+            for key, value in row.items():
+                assert value is None or isinstance(value, (float, str))
+                if isinstance(value, str):
+                    assert value.strip() == value != "", f"{name}, {key}"
+
+
+def test_the_best_epoch_is_what_table_2_prints() -> None:
+    """Figure 3's curves peak at Table 2's 38.5 and 39.6, and end lower (paper notes)."""
+    curves = table("figure3_training_curves")
+    for column, printed in (("yolo_head_ap", 38.5), ("decoupled_head_ap", 39.6)):
+        values = [row[column] for row in curves]
+        numbers = [value for value in values if isinstance(value, float)]
+        assert len(numbers) == len(values) == 30
+        assert round(max(numbers), 1) == printed
+        assert numbers[-1] < max(numbers)
+
+
+def test_unknown_names_are_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match="table1_end_to_end"):
+        table("table9")
+    with pytest.raises(ValueError, match="no row 'YOLOv9' in Table 2"):
+        roadmap_row("YOLOv9")

@@ -11,45 +11,18 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from roadmap.cost import iterations, training_flops
-from roadmap.datasets import describe_dataset, resolve_dataset
-from roadmap.protocols import PROTOCOLS, Deviation, Protocol, deviations, find_protocol
-from roadmap.recipe import DatasetConfig, Recipe, Run
-from roadmap.record import RunFolder
+from roadmap.protocols import PROTOCOLS
+from slurm.launch import choose_launcher
+from slurm.site import load_site
+from studies.cluster import submit_study
+from studies.plan import Planned, Study, make_plan, plan_rows
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A question with a runner.
-
-    module: what follows ``python -m``. names: the stages (or models) in order. recipe(name, protocol,
-    dataset, imagenet): the recipe to run. reference(name): the paper's recipe for it. rows: what --list
-    shows, one mapping per name.
-    """
-
-    name: str
-    module: str
-    description: str
-    names: tuple[str, ...]
-    recipe: Callable[[str, Protocol, DatasetConfig, str], Recipe]
-    reference: Callable[[str], Recipe]
-    rows: Callable[[], list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run that was asked for, its folder, and where it departs from the paper."""
-
-    run: Run
-    folder: RunFolder
-    deviations: tuple[Deviation, ...]
 
 
 def study_parser(study: Study) -> argparse.ArgumentParser:
@@ -74,6 +47,9 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
         metavar="DIR",
         help="dataset in COCO's layout: annotations/, train2017/, val2017/; default: $COCO_DIR, else the "
         "embedded dataset of drawn shapes",
+    )
+    what.add_argument(
+        "--embedded", action="store_true", help="use the embedded dataset, whatever $COCO_DIR is"
     )
     what.add_argument(
         "--protocol",
@@ -126,62 +102,15 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     try:
         if options.list:
             return _list(study, options.json)
-        plan, root = _plan(study, options)
-        if _launcher(options) == "slurm":
-            from studies.cluster import submit_study
-
-            return submit_study(study, plan, options)
+        site = load_site(options.site) if choose_launcher(options.launcher) == "slurm" else None
+        plan, root = make_plan(study, options, site.coco if site else "")
+        if site is not None:
+            return submit_study(study, plan, root, site, options)
         if options.dry_run:
             return _dry_run(study, plan, options.json)
         return _run_here(study, plan, root, options)
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-
-
-def chosen_seeds(options: argparse.Namespace) -> list[int]:
-    """Seeds that the command line asks for."""
-    return list(range(options.seeds)) if options.seeds else [options.seed or 0]
-
-
-def _plan(study: Study, options: argparse.Namespace) -> tuple[list[Planned], Path | None]:
-    names = options.stage or list(study.names)
-    for name in names:
-        if name not in study.names:
-            raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(study.names)}")
-    root = resolve_dataset(options.data)
-    dataset = describe_dataset(root)
-    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
-    if root is None:
-        log.warning(
-            "\n*** No dataset was given (--data or $COCO_DIR): using the embedded dataset of drawn shapes.\n"
-            "*** Its figures show that the code works. They are not COCO figures.\n"
-        )
-    imagenet = _imagenet_identity(options.imagenet_weights)
-    plan = []
-    for seed in chosen_seeds(options):
-        for name in dict.fromkeys(names):
-            run = Run(study.name, name, seed, study.recipe(name, protocol, dataset, imagenet))
-            folder = RunFolder(Path(options.runs) / study.name / run.name)
-            plan.append(Planned(run, folder, deviations(run.recipe, study.reference(name))))
-    return plan, root
-
-
-def _imagenet_identity(file: str | None) -> str:
-    if file is None:
-        return ""
-    import hashlib
-
-    try:
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise ValueError(f"--imagenet-weights {file}: {error.strerror}") from error
-    return f"imagenet:{digest}"
-
-
-def _launcher(options: argparse.Namespace) -> str:
-    from slurm.launch import choose_launcher
-
-    return choose_launcher(options.launcher)
 
 
 def _list(study: Study, as_json: bool) -> int:
@@ -227,23 +156,6 @@ def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
     return 0
 
 
-def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
-    """What each planned run would do, as plain values."""
-    return [
-        {
-            "stage": planned.run.stage,
-            "seed": planned.run.seed,
-            "run": planned.run.name,
-            "state": planned.folder.state(),
-            "epochs": planned.run.recipe.training.epochs,
-            "iterations": iterations(planned.run.recipe),
-            "training_flops": training_flops(planned.run.recipe),
-            "folder": str(planned.folder.path),
-        }
-        for planned in plan
-    ]
-
-
 def _run_here(study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace) -> int:
     from studies.runner import FAILED, INTERRUPTED, StopRequest, execute
     from studies.session import Options
@@ -279,12 +191,16 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
 def _report(study: Study, runs: Path, tracking: str | None) -> Any:
     """Tables and figures of everything finished so far; a report that fails never spoils finished runs."""
     from reports.build import build_report
+    from studies.tracking_report import mirror_study
 
     try:
-        report = build_report(runs, study.name, runs / study.name / "report")
+        report = build_report(runs, study.name)
     except (OSError, ValueError) as error:
         log.error("no report: %s; python -m reports --runs %s tries again", error, runs)
         return None
+    problem = mirror_study(runs, study.name, tracking)
+    if problem:
+        log.warning("%s", problem)
     return report
 
 

@@ -1,0 +1,106 @@
+"""What a study's command line asks for: the runs, their data, and what they would cost."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.cost import iterations, training_flops
+from roadmap.datasets import describe_dataset, resolve_dataset
+from roadmap.protocols import Deviation, Protocol, deviations, find_protocol
+from roadmap.recipe import DatasetConfig, Recipe, Run
+from roadmap.record import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question with a runner.
+
+    module: what follows ``python -m``. names: the stages (or models) in order. recipe(name, protocol,
+    dataset, imagenet): the recipe to run. reference(name): the paper's recipe for it. rows: what --list
+    shows, one mapping per name.
+    """
+
+    name: str
+    module: str
+    description: str
+    names: tuple[str, ...]
+    recipe: Callable[[str, Protocol, DatasetConfig, str], Recipe]
+    reference: Callable[[str], Recipe]
+    rows: Callable[[], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that was asked for, its folder, and where it departs from the paper."""
+
+    run: Run
+    folder: RunFolder
+    deviations: tuple[Deviation, ...]
+
+
+def chosen_seeds(options: argparse.Namespace) -> list[int]:
+    """Seeds that the command line asks for."""
+    return list(range(options.seeds)) if options.seeds else [options.seed or 0]
+
+
+def make_plan(study: Study, options: argparse.Namespace, coco: str = "") -> tuple[list[Planned], Path | None]:
+    """The runs asked for, and their dataset's folder (None: embedded). coco: the site's, where the user
+    names none. Raises ValueError for an unknown stage, a broken dataset or an unreadable weights file.
+    """
+    names = options.stage or list(study.names)
+    for name in names:
+        if name not in study.names:
+            raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(study.names)}")
+    root = None if options.embedded else resolve_dataset(options.data or os.environ.get("COCO_DIR") or coco)
+    dataset = describe_dataset(root)
+    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
+    if root is None:
+        log.warning(
+            "\n*** %s: using the embedded dataset of drawn shapes.\n"
+            "*** Its figures show that the code works. They are not COCO figures.\n",
+            "As asked" if options.embedded else "No dataset was given (--data or $COCO_DIR)",
+        )
+    imagenet = _imagenet_identity(options.imagenet_weights)
+    plan = []
+    for seed in chosen_seeds(options):
+        for name in dict.fromkeys(names):
+            run = Run(study.name, name, seed, study.recipe(name, protocol, dataset, imagenet))
+            folder = RunFolder(Path(options.runs) / study.name / run.name)
+            plan.append(Planned(run, folder, deviations(run.recipe, study.reference(name))))
+    return plan, root
+
+
+def _imagenet_identity(file: str | None) -> str:
+    if file is None:
+        return ""
+    try:
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ValueError(f"--imagenet-weights {file}: {error.strerror}") from error
+    return f"imagenet:{digest}"
+
+
+def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
+    """What each planned run would do, as plain values."""
+    return [
+        {
+            "stage": planned.run.stage,
+            "seed": planned.run.seed,
+            "run": planned.run.name,
+            "state": planned.folder.state(),
+            "epochs": planned.run.recipe.training.epochs,
+            "iterations": iterations(planned.run.recipe),
+            "training_flops": training_flops(planned.run.recipe),
+            "folder": str(planned.folder.path),
+        }
+        for planned in plan
+    ]

@@ -6,11 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from slurm import announce, steer
+from slurm.check import preflight
 from slurm.client import SlurmError
 from slurm.overview import Overview, RunStatus, overview, studies
+from slurm.probe import probe
 from slurm.site import load_site, site_names
 
 _EPILOG = """\
@@ -65,6 +68,21 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--site", metavar="SITE", help="another site than last time: a name or a file")
         command.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse above this estimate")
         command.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
+    check = _command(
+        commands, "check", _check, "a short job that says whether training would run, and what to fix"
+    )
+    _errand(check)
+    check.add_argument("--nodes", type=int, metavar="N", help="nodes, instead of the profile's")
+    check.add_argument(
+        "--gpus-per-node", type=int, metavar="N", help="GPUs per node, instead of the profile's"
+    )
+    probe = _command(
+        commands, "probe", _probe, "measure a GPU's training TFLOP/s, for estimates of GPU-hours"
+    )
+    _errand(probe)
+    probe.add_argument("--stage", default="simota", metavar="STAGE", help="what to train (default simota)")
+    probe.add_argument("--protocol", metavar="NAME", help="default: paper with a dataset, else demo")
+    probe.add_argument("--seconds", type=float, default=60.0, metavar="S", help="to measure (default 60)")
     sites = _command(commands, "sites", _sites, "the site profiles that come with the project")
     sites.add_argument("--json", action="store_true", help="one JSON document")
     return parser
@@ -83,6 +101,14 @@ def _selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stage", action="append", default=[], metavar="STAGE", help="may be repeated")
     command.add_argument("--seed", action="append", type=int, default=[], metavar="N", help="may be repeated")
     command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _errand(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--site", metavar="SITE", help="name or file; default: $YOLOX_SITE, else default")
+    command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    command.add_argument("--data", metavar="DIR", help="dataset; default: the site's, else the embedded one")
+    command.add_argument("--wait", type=float, default=1800.0, metavar="S", help="seconds (default 1800)")
     command.add_argument("--json", action="store_true", help="one JSON document")
 
 
@@ -179,6 +205,31 @@ def _again(options: argparse.Namespace) -> int:
                 print(f"failed by itself, see python -m slurm retry: {row.run} ({row.last_end})")
     if options.json:
         print(json.dumps(answers, indent=1))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    site = load_site(options.site)
+    changes = {"nodes": options.nodes, "gpus_per_node": options.gpus_per_node}
+    site = replace(site, **{key: value for key, value in changes.items() if value is not None})
+    report = preflight(site, options.runs, options.data, options.wait)
+    if options.json:
+        findings = [asdict(finding) for finding in report.findings]
+        print(json.dumps({"ok": report.ok, "folder": str(report.folder), "findings": findings}, indent=1))
+    else:
+        print(announce.preflight_text(report, site))
+    return 0 if report.ok else 1
+
+
+def _probe(options: argparse.Namespace) -> int:
+    site = load_site(options.site)
+    found = probe(
+        site, options.runs, options.data, options.stage, options.protocol, options.seconds, options.wait
+    )
+    if options.json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        print(f"{found.tflops:.4g} training TFLOP/s per GPU ({found.source}); estimates on this site use it")
     return 0
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from slurm import budget, submission
+from slurm.check import Report
 from slurm.overview import Overview, RunStatus
 from slurm.progress import duration
+from slurm.site import Site
 from slurm.submit import Outcome
 
 _HEADINGS = ("run", "state", "epoch", "AP", "left", "job", "node", "attempts", "last end")
@@ -60,6 +62,20 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "scripts": outcome.scripts,
         "notes": list(outcome.notes),
     }
+
+
+def preflight_text(report: Report, site: Site) -> str:
+    """What the check job found, and what to fix."""
+    lines = []
+    for finding in report.merged():
+        lines.append(
+            f"{'ok    ' if finding.ok else 'FAILED'}  {finding.check}: {finding.detail} [{finding.where}]"
+        )
+        if not finding.ok:
+            lines.append(f"        to fix: {finding.fix}")
+    failed = sum(not finding.ok for finding in report.merged())
+    verdict = "ready" if report.ok else f"{failed} thing{'s' if failed > 1 else ''} to fix"
+    return "\n".join([*lines, f"site {site.name}: {verdict}; kept in {report.folder}"])
 
 
 def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

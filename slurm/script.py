@@ -96,6 +96,26 @@ def report_script(
     )
 
 
+def errand_script(
+    name: str, title: str, command: Sequence[str], folder: Path, site: Site, surroundings: Surroundings
+) -> str:
+    """The script of a short job with the resources of a run; ``command`` follows the interpreter."""
+    directives = [
+        directive("--job-name", check_name(name, "job name")),
+        *_queue(site, site.partition),
+        *_resources(site),
+        path_directive("--output", str(folder), "/job.log"),
+        directive("--no-requeue"),
+    ]
+    return _fill(
+        "errand.sh",
+        heading=comment(title),
+        directives="\n".join(directives),
+        command=command_line(command),
+        **_common(site, surroundings, site.tasks),
+    )
+
+
 def tasks_file(tasks: Sequence[Task]) -> str:
     """One line per array task: its index, its run, and what follows the interpreter, quoted for a shell."""
     return "".join(

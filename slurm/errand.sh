@@ -1,0 +1,14 @@
+#!/bin/bash
+@{heading}
+# Written by python -m slurm. One process per GPU, as in a training job.
+@{directives}
+
+set -uo pipefail
+
+python=@{python}
+
+# The site's environment.
+cd @{directory} || exit 66
+@{environment}
+
+exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" @{wrapper}"$python" @{command}

@@ -32,7 +32,7 @@ LAYOUT = (
 COCO_COUNTS = (118287, 5000, 80)
 
 #: Files up to this size are parsed; parsing more takes too long for a command line.
-_PARSE_UP_TO = 32 << 20
+_PARSE_UP_TO = 4 << 20
 _CHUNK = 8 << 20
 
 
@@ -74,12 +74,10 @@ def describe_dataset(root: Path | None) -> DatasetConfig:
             EMBEDDED.train_images,
             EMBEDDED.val_images,
         )
-    train, val = (_facts(annotation_file(root, split), split == "val2017") for split in SPLITS)
-    if val.categories is None:
-        raise ValueError(f"{annotation_file(root, 'val2017')} has no categories; {LAYOUT}")
-    if train.categories is not None and train.categories != val.categories:
+    train, val = (_facts(annotation_file(root, split)) for split in SPLITS)
+    if train.categories != val.categories:
         raise ValueError(
-            f"{annotation_file(root, 'train2017')} and {annotation_file(root, 'val2017')} "
+            f"{annotation_file(root, SPLITS[0])} and {annotation_file(root, SPLITS[1])} "
             "must list the same categories"
         )
     fingerprint = hashlib.sha256(f"{train.sha256} {val.sha256}".encode()).hexdigest()
@@ -91,24 +89,24 @@ def describe_dataset(root: Path | None) -> DatasetConfig:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is known of an annotation file. categories: [id, name] in ascending order; None if not parsed."""
+    """What is known of an annotation file. categories: [id, name] in ascending order."""
 
     sha256: str
     images: int
-    categories: list[list[Any]] | None
+    categories: list[list[Any]]
 
 
-def _facts(path: Path, parse: bool) -> _Facts:
+def _facts(path: Path) -> _Facts:
     """Facts of a file, from the cache when it has not changed since."""
     try:
         state = path.stat()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; {LAYOUT}") from error
-    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, parse]
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns]
     cache = _cache_file(key)
     known = _read_cache(cache, key)
     if known is None:
-        known = _parsed(path) if parse or state.st_size <= _PARSE_UP_TO else _counted(path)
+        known = _parsed(path) if state.st_size <= _PARSE_UP_TO else _skimmed(path)
         _write_cache(cache, key, known)
     return known
 
@@ -117,8 +115,7 @@ def _parsed(path: Path) -> _Facts:
     data = path.read_bytes()
     try:
         content = json.loads(data)
-        images = len(content["images"])
-        categories = sorted([category["id"], category["name"]] for category in content["categories"])
+        images, categories = len(content["images"]), _sorted_categories(content["categories"])
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); download or export it again") from error
     except (KeyError, TypeError) as error:
@@ -126,55 +123,85 @@ def _parsed(path: Path) -> _Facts:
     return _Facts(hashlib.sha256(data).hexdigest(), images, categories)
 
 
-def _counted(path: Path) -> _Facts:
-    """Hash a file and count its images by their ``file_name``; parse it when that is in doubt."""
-    digest = hashlib.sha256()
-    counter = _KeyCounter((b"file_name", b"height", b"width"))
+def _sorted_categories(categories: list[dict[str, Any]]) -> list[list[Any]]:
+    return sorted([category["id"], category["name"]] for category in categories)
+
+
+def _skimmed(path: Path) -> _Facts:
+    """Hash a file, count its images and find its categories in one pass; parse it when in doubt."""
+    digest, skim = hashlib.sha256(), _Skim()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             # Hashing releases the interpreter's lock, so both passes take the time of one.
             hashing = threading.Thread(target=digest.update, args=(chunk,))
             hashing.start()
-            counter.feed(chunk)
+            skim.feed(chunk)
             hashing.join()
             tail = chunk
-    names, heights, widths = counter.counts()
-    # An image has all three keys and nothing else has any; a file that was cut off doesn't end in a brace.
-    if not (names == heights == widths and tail.rstrip().endswith(b"}")):
+    skim.finish()
+    categories = skim.categories()
+    # A file that was cut off does not end in a brace.
+    if skim.doubt or categories is None or not tail.rstrip().endswith(b"}"):
         return _parsed(path)
-    return _Facts(digest.hexdigest(), names, None)
+    return _Facts(digest.hexdigest(), skim.images, categories)
 
 
-class _KeyCounter:
-    """Counts JSON keys in a stream of chunks."""
+class _Skim:
+    """Counts images by their ``file_name`` and finds the categories in a stream of chunks.
 
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self._patterns = [re.compile(rb'(?<!\\)"' + key + rb'"\s*:') for key in keys]
-        self._needles = [b'"' + key + b'"' for key in keys]
-        self._counts = [0] * len(keys)
+    doubt: some ``file_name`` is not an image's, as far as one can tell: an image also has a ``height`` and
+    a ``width``, and nothing else in COCO's files has any of the three.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.doubt = False
         self._carry = b""
+        self._categories: list[bytes] = []
+        self._collecting = False
 
     def feed(self, chunk: bytes) -> None:
         text = self._carry + chunk
-        # A key may straddle two chunks: what follows the last comma but a few is counted next time.
-        cut = text.rfind(b",") if len(text) > 64 else 0
-        self._carry = text[cut:] if cut > 0 else text
-        self._count(text[:cut] if cut > 0 else b"")
+        # Cut where an object begins, so that the keys of an image stay together.
+        cut = max(text.rfind(b"{"), 0)
+        self._carry = text[cut:]
+        self._look(text[:cut])
 
-    def counts(self) -> list[int]:
-        self._count(self._carry)
+    def finish(self) -> None:
+        self._look(self._carry)
         self._carry = b""
-        return self._counts
 
-    def _count(self, text: bytes) -> None:
-        for i, (needle, pattern) in enumerate(zip(self._needles, self._patterns, strict=True)):
-            if needle in text:
-                self._counts[i] += len(pattern.findall(text))
+    def categories(self) -> list[list[Any]] | None:
+        """[id, name] in ascending order; None unless there is one list of categories and it is readable."""
+        found = b"".join(self._categories)
+        if found.count(_CATEGORIES) != 1:
+            return None
+        text = found[found.index(_CATEGORIES) + len(_CATEGORIES) :].decode(errors="replace")
+        try:
+            listed, _ = json.JSONDecoder().raw_decode(text.lstrip(" \t\r\n:"))
+            return _sorted_categories(listed)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _look(self, text: bytes) -> None:
+        if b'"file_name"' in text:
+            names, heights, widths = (len(key.findall(text)) for key in _IMAGE_KEYS)
+            self.images += names
+            self.doubt |= not names == heights == widths
+        self._collecting |= _CATEGORIES in text
+        if self._collecting:
+            # Kept to the end of the file or, where annotations follow, to the first of them.
+            self._categories.append(text)
+            self._collecting = b'"bbox"' not in text.partition(_CATEGORIES)[2]
+
+
+_CATEGORIES = b'"categories"'
+_IMAGE_KEYS = tuple(re.compile(rb'(?<!\\)"' + key + rb'"\s*:') for key in (b"file_name", b"height", b"width"))
 
 
 def _cache_file(key: list[Any]) -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = hashlib.sha256(json.dumps([key[0], key[3]]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(str(key[0]).encode()).hexdigest()[:32]
     return root / "yolox-roadmap" / "annotations" / f"{name}.json"
 
 

@@ -86,21 +86,24 @@ def same(a: Detections, b: Detections, tolerance: float = 0.0) -> None:
 
 
 def test_boxes_go_back_through_the_letterbox() -> None:
-    # 320 × 160 shown at 64 × 32: one network pixel is five of the original
-    found = ImageDetections(
-        torch.tensor([[2.0, 4.0, 12.0, 24.0]]), torch.tensor([0.75]), torch.tensor([2], dtype=torch.long)
-    )
-    result = to_original(found, 0.2, 17, np.array([3, 1, 90]))
+    # image 17: 320 × 160 shown at 64 × 32, one network pixel is five of the original; image 4: as it is
+    found = [
+        ImageDetections(torch.tensor([[2.0, 4, 12, 24]]), torch.tensor([0.75]), torch.tensor([2])),
+        ImageDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long)),
+        ImageDetections(torch.tensor([[1.0, 2, 3, 5]]), torch.tensor([0.5]), torch.tensor([0])),
+    ]
+    result = to_original(found, [0.2, 0.3, 1.0], [17, 90, 4], np.array([3, 1, 90]))
     assert result.to_coco_results() == [
-        {"image_id": 17, "category_id": 90, "bbox": [10.0, 20.0, 50.0, 100.0], "score": 0.75}
+        {"image_id": 17, "category_id": 90, "bbox": [10.0, 20.0, 50.0, 100.0], "score": 0.75},
+        {"image_id": 4, "category_id": 3, "bbox": [1.0, 2.0, 2.0, 3.0], "score": 0.5},
     ]
 
 
 def test_a_box_that_is_not_finite_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
     boxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, float("nan"), 1], [0, 0, float("inf"), 1]])
     found = ImageDetections(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 0, 0]))
-    assert to_original(found, 1.0, 5, np.array([1])).scores.tolist() == [pytest.approx(0.9)]
-    assert "image 5: 2 detections" in caplog.text
+    assert to_original([found], [1.0], [5], np.array([1])).scores.tolist() == [pytest.approx(0.9)]
+    assert "2 detections without a finite box left out, on images [5]" in caplog.text
 
 
 def test_finding_every_object_scores_high(tmp_path: Path) -> None:

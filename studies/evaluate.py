@@ -1,0 +1,225 @@
+"""Does a checkpoint score what it should?
+
+    python -m studies.evaluate --model yolox-nano --weights yolox_nano.pth --data DIR
+    python -m studies.evaluate --stage simota --weights best.pt --data DIR
+    python -m studies.evaluate --run runs/roadmap/simota-s0-1a2b3c4d
+
+DIR is in COCO's layout. Prints COCO's twelve figures in percent. Takes official checkpoints and our own;
+``--run`` takes model, size and weights from a run's folder. The paper's AP on COCO val2017 (Tables 2-4):
+DarkNet53 47.3, Nano 25.3, Tiny 32.8, S 39.6, M 46.4, L 50.0, X 51.2; later releases of the official
+weights differ by some tenths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roadmap.recipe import Recipe, recipe_from_json
+from roadmap.record import RunFolder, read_json
+from roadmap.stages import STAGE_NAMES, ingredients_at
+from yolox_core.config import (
+    MODELS,
+    YOLOX_INGREDIENTS,
+    Ingredients,
+    ModelConfig,
+    TrainConfig,
+    input_size,
+    model_config,
+)
+
+#: COCO's figures, in the order they are printed.
+LABELS = {
+    "AP": "AP (IoU 0.50:0.95)",
+    "AP50": "AP50",
+    "AP75": "AP75",
+    "APs": "AP small",
+    "APm": "AP medium",
+    "APl": "AP large",
+    "AR1": "AR, 1 detection per image",
+    "AR10": "AR, 10",
+    "AR100": "AR, 100",
+    "ARs": "AR small",
+    "ARm": "AR medium",
+    "ARl": "AR large",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: an architecture, its weights and the settings it is tested with."""
+
+    name: str
+    model: ModelConfig
+    ingredients: Ingredients
+    weights: Path
+    data: Path
+    image_size: int
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when the evaluation went through, 1 with a message when it did not."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        subject = find_subject(options)
+        report = evaluate(subject, options)
+    except (ValueError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=1) if options.json else format_report(report))
+    return 0
+
+
+def find_subject(options: argparse.Namespace) -> Subject:
+    """What the command line means. Raises ValueError naming what is missing."""
+    if options.run is not None:
+        return _subject_of_run(options)
+    if options.weights is None:
+        raise ValueError("--weights FILE is missing: the checkpoint to evaluate")
+    if options.stage is not None:
+        name, model, ingredients = options.stage, MODELS["yolox-darknet53"], ingredients_at(options.stage)
+    else:
+        name, model, ingredients = options.model, model_config(options.model), YOLOX_INGREDIENTS
+    data = options.data or os.environ.get("COCO_DIR")
+    if not data:
+        raise ValueError("--data DIR is missing (or COCO_DIR): a dataset in COCO's layout")
+    size = options.image_size or input_size(model.name)
+    return Subject(name, model, ingredients, options.weights, Path(data).expanduser(), size)
+
+
+def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
+    """Load, detect, score: the settings and COCO's figures in percent."""
+    import torch
+    from tqdm import tqdm
+
+    from yolox_core.build import build_detector
+    from yolox_core.data.coco import CocoDataset
+    from yolox_core.evaluation import coco_metrics, collect_detections
+    from yolox_core.weights import load_official
+
+    if subject.image_size % 32 or subject.image_size < 32:
+        raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: PyTorch finds no CUDA device here; use --device cpu")
+    dataset = CocoDataset(subject.data, options.split)
+    detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
+    loaded = load_official(detector, subject.weights)
+    if not loaded.complete:
+        raise ValueError(
+            f"{subject.weights} does not fill {subject.name} with {dataset.num_classes} classes:\n{loaded}"
+        )
+    with tqdm(total=len(dataset), unit="image", disable=None, leave=False) as bar:
+        detections = collect_detections(
+            detector.to(device),
+            dataset,
+            subject.image_size,
+            options.confidence,
+            options.nms_iou,
+            device,
+            options.batch_size,
+            workers=options.workers,
+            progress=bar.update,
+        )
+    metrics = coco_metrics(dataset.annotation_file, detections, [int(i) for i in dataset.ids])
+    if options.detections is not None:
+        options.detections.write_text(json.dumps(detections.to_coco_results()) + "\n", encoding="utf-8")
+    return {
+        "name": subject.name,
+        "weights": str(subject.weights),
+        "data": str(subject.data),
+        "split": options.split,
+        "images": len(dataset),
+        "skipped": len(dataset.skipped),
+        "detections": len(detections),
+        "image_size": subject.image_size,
+        "confidence": options.confidence,
+        "nms_iou": options.nms_iou,
+        "device": device,
+        "metrics": metrics,
+    }
+
+
+def format_report(report: dict[str, Any]) -> str:
+    """The report as text."""
+    skipped = f" ({report['skipped']} skipped)" if report["skipped"] else ""
+    lines = [
+        f"{report['name']} on {report['split']} of {report['data']}: {report['images']} images{skipped}, "
+        f"{report['image_size']} px, confidence {report['confidence']:g}, NMS IoU {report['nms_iou']:g}"
+    ]
+    for key, label in LABELS.items():
+        value = report["metrics"][key]
+        lines.append(f"  {label:<28}{'undefined' if value is None else f'{value:.3f}':>9}")
+    return "\n".join(lines)
+
+
+def _subject_of_run(options: argparse.Namespace) -> Subject:
+    folder = RunFolder(options.run)
+    recipe = _recipe_of(folder)
+    weights = options.weights or folder.checkpoints / "best.pt"
+    if not weights.exists():
+        raise ValueError(f"{weights} is missing: the run has not been evaluated yet; give --weights FILE")
+    environment = read_json(folder.path / "environment.json") or {}
+    data = options.data or environment.get("dataset", {}).get("path")
+    if not data:
+        raise ValueError(f"{folder.path} does not say where its dataset lies; give --data DIR")
+    size = options.image_size or recipe.training.image_size
+    return Subject(folder.name, recipe.model, recipe.ingredients, weights, Path(data), size)
+
+
+def _recipe_of(folder: RunFolder) -> Recipe:
+    content = read_json(folder.path / "recipe.json")
+    if content is None:
+        raise ValueError(f"{folder.path} has no recipe.json; is it a run's folder?")
+    return recipe_from_json(content["recipe"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", choices=tuple(MODELS), help="a named model of the paper")
+    what.add_argument("--stage", choices=STAGE_NAMES, help="a stage of the roadmap, at full size")
+    what.add_argument("--run", type=Path, metavar="FOLDER", help="a run's folder")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (a run's: its best epoch)")
+    parser.add_argument("--data", metavar="DIR", help="dataset in COCO's layout (default: COCO_DIR)")
+    parser.add_argument("--split", default="val2017", help="default: %(default)s")
+    parser.add_argument(
+        "--confidence", type=_share, default=TrainConfig.final_confidence, help="default: %(default)s"
+    )
+    parser.add_argument("--nms-iou", type=_share, default=TrainConfig.nms_iou, help="default: %(default)s")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the model's test size")
+    parser.add_argument("--batch-size", type=_positive, default=8, help="default: %(default)s")
+    parser.add_argument("--workers", type=int, default=2, help="threads that read images (%(default)s)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--detections", type=Path, metavar="FILE", help="also write COCO result JSON here")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in 0…1, not {text}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

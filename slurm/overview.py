@@ -25,6 +25,9 @@ _ENDINGS = {
     "BOOT_FAIL": "node-fail",
     "OUT_OF_MEMORY": "out-of-memory",
     "PREEMPTED": "preempted",
+    "REVOKED": "cancelled",
+    "LAUNCH_FAILED": "node-fail",
+    "RECONFIG_FAIL": "node-fail",
 }
 #: Exit statuses of a run that left nothing wrong behind: ended, locked by another process, checkpointed.
 _NO_FAILURE = (0, 73, 75)
@@ -215,7 +218,7 @@ def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event])
     if _failed(folder):
         return "failed"
     if job is not None and job.ended and job.state not in ("FAILED", "COMPLETED"):
-        return _ENDINGS.get(job.state, job.state.lower())
+        return _ENDINGS[job.state]
     if history and history[-1].event == "end" and history[-1].status not in _NO_FAILURE:
         return "killed" if history[-1].status > 128 else "failed"
     if job is not None and job.state == "FAILED" and not history:

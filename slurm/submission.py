@@ -110,8 +110,8 @@ def new_submission(
     study: str, site: Site, tasks: tuple[Task, ...], report: tuple[str, ...], runs: Path
 ) -> Submission:
     """A submission that exists in memory only."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{secrets.token_hex(2)}"
+    moment = datetime.now(UTC)
+    name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond:06d}-{secrets.token_hex(1)}"
     return Submission(
         name, check_name(study, "study"), now(), site, tasks, report, submissions_folder(runs, study) / name
     )
@@ -128,7 +128,7 @@ def read_submissions(runs: Path, study: str | None = None) -> list[Submission]:
     """
     paths = sorted(runs.absolute().glob(f"{study or '*'}/submissions/*/submission.json"))
     found = [submission for path in paths if (submission := _read(path)) is not None]
-    return sorted(found, key=lambda submission: (submission.created, submission.id))
+    return sorted(found, key=lambda submission: submission.id)
 
 
 def _read(path: Path) -> Submission | None:

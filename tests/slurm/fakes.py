@@ -1,0 +1,64 @@
+"""A fake Slurm on PATH: it records what it is asked and answers what it is told, without running anything."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+_PROGRAM = """\
+#!{python}
+import json, os, sys
+from pathlib import Path
+folder = Path({folder!r})
+name = Path(sys.argv[0]).name
+with (folder / "calls.jsonl").open("a") as file:
+    file.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
+answers = json.loads((folder / "answers.json").read_text())
+answer = answers.get(name, {{"status": 0, "out": "", "err": ""}})
+if name == "sbatch" and answer["status"] == 0 and not answer["out"]:
+    count = folder / "count"
+    number = int(count.read_text()) + 1
+    count.write_text(str(number))
+    answer["out"] = str(number)
+sys.stdout.write(answer["out"])
+sys.stderr.write(answer["err"])
+sys.exit(answer["status"])
+"""
+
+
+class FakeSlurm:
+    """sbatch, squeue, scancel, sinfo and sacct that record their calls and answer what they are told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin = folder / "bin"
+        self.bin.mkdir(parents=True)
+        self.folder = folder
+        (folder / "count").write_text("100")
+        (folder / "calls.jsonl").touch()
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._save()
+        for name in ("sbatch", "squeue", "scancel", "sinfo", "sacct"):
+            path = self.bin / name
+            path.write_text(_PROGRAM.format(python=sys.executable, folder=str(folder)))
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        self.answer("sacct", status=1, err="Slurm accounting storage is disabled\n")
+
+    def answer(self, program: str, out: str = "", err: str = "", status: int = 0) -> None:
+        """What a program says from now on."""
+        self._answers[program] = {"status": status, "out": out, "err": err}
+        self._save()
+
+    def queue(self, *lines: str) -> None:
+        """Lines of squeue: name|job|index|state|node|reason."""
+        self.answer("squeue", out="".join(f"{line}\n" for line in lines))
+
+    def calls(self, program: str) -> list[list[str]]:
+        """Arguments of every call of a program."""
+        rows = [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
+        return [row[1:] for row in rows if row[0] == program]
+
+    def _save(self) -> None:
+        (self.folder / "answers.json").write_text(json.dumps(self._answers))

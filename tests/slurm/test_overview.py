@@ -1,0 +1,268 @@
+"""States of runs, from records, queue and accounting; and what cancel, retry and resubmit make of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from roadmap.record import append_line, write_json
+from slurm import client, steer
+from slurm import overview as overview_module
+from slurm.__main__ import main
+from slurm.overview import RunStatus, overview, studies
+from slurm.progress import duration
+from slurm.site import Site
+from slurm.submission import Submission
+from slurm.submit import submit
+from tests.slurm.conftest import make_task, start_run
+from tests.slurm.fakes import FakeSlurm
+
+
+@pytest.fixture
+def sent(fake: FakeSlurm, site: Site, runs: Path) -> Submission:
+    """A submitted study: simota with seeds 0 and 1."""
+    outcome = submit(
+        "roadmap", [make_task("simota", 0), make_task("simota", 1)], site, runs, ("-m", "reports")
+    )
+    assert outcome.submission is not None
+    return outcome.submission
+
+
+def row(runs: Path, seed: int = 0) -> RunStatus:
+    return next(row for row in overview("roadmap", runs).runs if row.seed == seed)
+
+
+def history(sent: Submission, *events: tuple[str, int], restart: int = 0, index: int = 0) -> None:
+    with (sent.folder / "history" / f"{index}.tsv").open("a") as file:
+        for event, status in events:
+            file.write(f"2025-01-01T00:00:00Z\t101_{index}\tnode1\t{restart}\t{event}\t{status}\t\n")
+
+
+def test_a_pending_run_says_why_it_waits(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    fake.queue(f"{sent.job_name}|101|0|PENDING||Resources")
+    assert (row(runs).state, row(runs).job, row(runs).last_end) == ("pending", "101_0", "waits: Resources")
+    assert row(runs, 1).state == "missing"
+
+
+def test_a_running_run_shows_its_progress(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    """24 epochs of a minute, 10 done: 14 minutes left."""
+    start_run(runs, epochs=10)
+    fake.queue(f"{sent.job_name}|101|0|RUNNING|node7|")
+    found = row(runs)
+    assert (found.state, found.node, found.attempts) == ("running", "node7", 1)
+    assert (found.progress.epoch, found.progress.epochs) == (10, 24)
+    assert (found.progress.ap, found.progress.seconds_left) == (10.0, 14 * 60.0)
+
+
+def test_a_finished_run_is_finished_whatever_slurm_says(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    write_json(start_run(runs).path / "result.json", {"best": {}})
+    fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
+    assert row(runs).state == "finished"
+    fake.answer("squeue", err="down", status=1)
+    assert row(runs).state == "finished"
+
+
+def test_an_unknown_word_is_unknown_and_never_dead(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    fake.queue(f"{sent.job_name}|101|0|WARP_SPEED|n|", f"{sent.job_name}|101|1|WARP_SPEED|n|")
+    assert row(runs).state == "unknown (WARP_SPEED)"
+    for command in ("retry", "resubmit"):
+        assert steer.again(command, "roadmap", runs) == (None, ())
+
+
+def test_a_silent_slurm_makes_states_unknown(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    fake.answer("squeue", err="Unable to contact slurm controller", status=1)
+    found = overview("roadmap", runs)
+    assert [r.state for r in found.runs] == ["unknown", "unknown"]
+    assert "Unable to contact" in found.notes[0]
+    for command in ("retry", "resubmit"):
+        assert steer.again(command, "roadmap", runs) == (None, ())
+
+
+def test_a_locked_run_is_running_though_slurm_forgot_it(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    with start_run(runs).lock():
+        assert row(runs).state == "running"
+    assert row(runs).state == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("CANCELLED", "cancelled"),
+        ("TIMEOUT", "timeout"),
+        ("NODE_FAIL", "node-fail"),
+        ("OUT_OF_MEMORY", "out-of-memory"),
+        ("DEADLINE", "timeout"),
+        ("REVOKED", "cancelled"),
+        ("FAILED", "failed"),
+    ],
+)
+def test_how_slurm_ended_a_run(fake: FakeSlurm, sent: Submission, runs: Path, word: str, state: str) -> None:
+    start_run(runs)
+    fake.queue(f"{sent.job_name}|101|0|{word}|n|Because")
+    assert row(runs).state == state
+    assert row(runs).last_end == f"{word.lower()} (Because)"
+    outcome, _ = steer.again("retry", "roadmap", runs)
+    assert outcome is not None
+    assert outcome.submission is not None
+    assert [t.seed for t in outcome.submission.tasks] == [0]
+
+
+def test_every_ending_has_a_word_of_ours() -> None:
+    assert set(overview_module._ENDINGS) == client.ENDED - {"COMPLETED", "FAILED"}
+
+
+def test_accounting_remembers_what_the_queue_forgot(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    fake.answer("sacct", out=f"{sent.job_name}|101_0|TIMEOUT|node3|0:0\n")
+    assert (row(runs).state, row(runs).node) == ("timeout", "node3")
+    fake.queue(f"{sent.job_name}|101|0|PENDING||BeginTime")  # the queue knows better
+    assert row(runs).state == "pending"
+
+
+def test_a_kill_is_told_by_the_scripts_own_notes(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    history(sent, ("start", 0), ("end", 137))
+    fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
+    assert (row(runs).state, row(runs).last_end) == ("killed", "killed by signal 9")
+
+
+def test_a_checkpointed_run_at_its_cap_is_interrupted(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    folder = start_run(runs)
+    append_line(folder.path / "attempts.jsonl", {"event": "end", "attempt": 1, "reason": "signal"})
+    history(sent, ("start", 0), ("end", 75))
+    fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
+    assert (row(runs).state, row(runs).last_end) == ("interrupted", "signal")
+
+
+def test_a_failure_of_the_last_attempt_counts_and_an_older_one_does_not(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    folder = start_run(runs)
+    failure = {"kind": "non-finite-loss", "message": "loss is nan", "attempt": 1}
+    write_json(folder.path / "failure.json", failure)
+    assert (row(runs).state, row(runs).last_end) == ("failed", "non-finite-loss: loss is nan")
+    outcome, failed = steer.again("resubmit", "roadmap", runs)
+    assert [r.seed for r in failed] == [0]
+    assert outcome is not None
+    assert outcome.submission is not None
+    assert [t.seed for t in outcome.submission.tasks] == [1]
+    append_line(folder.path / "attempts.jsonl", {"event": "start", "attempt": 2, "pid": 1})
+    assert row(runs).state == "interrupted"
+
+
+def test_a_changed_recipe_hides_what_was_never_started(fake: FakeSlurm, site: Site, runs: Path) -> None:
+    """The same command line, another run: the recipe changed between the submissions."""
+    old = dataclasses.replace(make_task("simota", 0), run="simota-s0-00000000")
+    submit("roadmap", [old], site, runs, ())
+    submit("roadmap", [make_task("simota", 0)], site, runs, ())
+    found = overview("roadmap", runs)
+    assert [r.run for r in found.runs] == [make_task("simota", 0).run]
+    outcome, _ = steer.again("resubmit", "roadmap", runs)
+    assert outcome is not None
+    assert [s.run for s in (outcome.submission.tasks if outcome.submission else ())] == [found.runs[0].run]
+
+
+def test_runs_without_a_submission_are_shown(fake: FakeSlurm, runs: Path) -> None:
+    start_run(runs, "baseline")
+    assert studies(runs) == ("roadmap",)
+    (only,) = overview("roadmap", runs).runs
+    assert (only.stage, only.state, only.submission) == ("baseline", "interrupted", None)
+
+
+def test_cancel_takes_the_report_only_with_the_last_run(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    fake.queue(
+        f"{sent.job_name}|101|0|RUNNING|n|",
+        f"{sent.job_name}|101|1|PENDING||",
+        f"{sent.report_name}|102|N/A|PENDING||Dependency",
+    )
+    found = overview("roadmap", runs)
+    assert found.report_jobs == ("102",)
+    assert steer.cancel(found, steer.select(found, seeds=[0])) == ("101_0",)
+    assert steer.cancel(found, found.runs) == ("101_0", "101_1", "102")
+    assert fake.calls("scancel") == [["101_0"], ["101_0", "101_1", "102"]]
+
+
+def test_a_wrong_selection_names_the_right_ones(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    with pytest.raises(ValueError, match="has no stage 'simoto'; it has: simota"):
+        steer.select(overview("roadmap", runs), ["simoto"])
+    with pytest.raises(ValueError, match="has no seed 7; it has: 0, 1"):
+        steer.select(overview("roadmap", runs), (), [7])
+
+
+def test_a_study_that_was_never_submitted(fake: FakeSlurm, runs: Path) -> None:
+    start_run(runs)
+    with pytest.raises(ValueError, match="was never submitted"):
+        steer.again("retry", "roadmap", runs)
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [(None, ""), (40, "40s"), (720, "12m"), (3900, "1h 05m"), (183600, "2d 3h")],
+)
+def test_durations(left: float | None, text: str) -> None:
+    assert duration(left) == text
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_status_as_table_and_json(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_run(runs, epochs=10)
+    fake.queue(f"{sent.job_name}|101|0|RUNNING|node7|", f"{sent.job_name}|101|1|PENDING||Resources")
+    assert main(["status", "--runs", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "study roadmap: 1 running, 1 pending"
+    assert re.split("  +", lines[1]) == [
+        *["run", "state", "epoch", "AP", "left", "job", "node", "attempts", "last end"]
+    ]
+    assert lines[2].split() == [make_task().run, "running", "10/24", "10.0", "14m", "101_0", "node7", "1"]
+    assert main(["status", "--runs", str(runs), "--seed", "0", "--json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)
+    assert only["study"] == "roadmap"
+    assert (only["epoch"], only["epochs"], only["seconds_left"], only["job"]) == (10, 24, 840.0, "101_0")
+
+
+def test_logs_show_the_tail_of_the_latest_job(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logs", "--runs", str(runs)]) == 1
+    (sent.folder / "logs" / "101_1.log").write_text("one\ntwo\nthree\n")
+    capsys.readouterr()
+    assert main(["logs", "--runs", str(runs), "--seed", "1", "--lines", "2"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].endswith("101_1.log")
+    assert shown[1:] == ["two", "three"]
+
+
+def test_wrong_calls_say_what_is_right(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--study", "raodmap", "--runs", str(runs)]) == 2
+    assert "no study 'raodmap'" in capsys.readouterr().err
+    assert main(["retry", "--stage", "x", "--runs", str(runs)]) == 2
+    assert "has no stage 'x'; it has: simota" in capsys.readouterr().err
+
+
+def test_retry_dry_run_prints_the_script(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = len(fake.calls("sbatch"))
+    assert main(["resubmit", "--runs", str(runs), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "----- array.sh\n#!/bin/bash" in out
+    assert "#SBATCH --array=0-1" in out
+    assert len(fake.calls("sbatch")) == calls

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-from yolox_core.profiling import measure_latency, profile_detector
 
 from roadmap.protocols import Deviation
 from roadmap.recipe import Recipe, Run, to_json
 from roadmap.record import SCHEMA, RunFolder, now, write_atomic, write_json
 from studies.environment import describe_environment, describe_hardware
 from studies.tracking import Tracker, start_tracking
+from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.build import build_detector, build_pipelines
 from yolox_core.config import MODELS, input_size
 from yolox_core.data.coco import CocoDataset, open_splits
@@ -30,11 +31,17 @@ from yolox_core.data.loader import TrainStream, training_side
 from yolox_core.data.shapes import ensure_shapes_dataset
 from yolox_core.detector import Detector
 from yolox_core.evaluation import Detections, coco_metrics, collect_detections, merge
+from yolox_core.profiling import measure_latency, profile_detector
+from yolox_core.training.allocator import keep_freed_memory
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
 from yolox_core.training.loop import Hooks, InterruptedTraining, Trainer
+from yolox_core.weights import load_official
 
 log = logging.getLogger(__name__)
+
+#: Latency is measured on this many validation images in turn, this many times in all.
+LATENCY_IMAGES, LATENCY_REPEATS = 32, 200
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Session:
 
     def carry_out(self) -> None:
         """Train, then write the result."""
-        set_determinism(self.run.seed, self.world)
+        prepare_process(self.run.seed, self.world)
         self.train_set, self.val_set = self._open_data()
         if self.world.is_main:
             self._describe()
@@ -139,9 +146,7 @@ class Session:
         torch.manual_seed(self.run.seed)
         detector = build_detector(self.recipe.model, self.recipe.ingredients)
         if self.recipe.training.pretrained and self.options.imagenet is not None:
-            from yolox_core.weights import load_backbone
-
-            log.info("%s", load_backbone(detector, self.options.imagenet))
+            log.info("%s", load_official(detector, self.options.imagenet))
         return detector
 
     def _train(self, detector: Detector) -> list[dict[str, Any]]:
@@ -256,7 +261,13 @@ class Session:
             return {}
         write_atomic(self.folder.path / "detections.json", _json_line(detections.to_coco_results()).encode())
         latency = measure_latency(
-            detector, config.image_size, self.world.device, config.final_confidence, config.nms_iou
+            detector,
+            config.image_size,
+            self.world.device,
+            config.final_confidence,
+            config.nms_iou,
+            repeats=LATENCY_REPEATS,
+            images=self._photographs(LATENCY_IMAGES),
         )
         seconds = sum(row["seconds"] for row in history)
         run, recipe = self.run, self.recipe
@@ -288,6 +299,15 @@ class Session:
             "deviations": [asdict(d) for d in self.deviations],
         }
 
+    def _photographs(self, count: int) -> torch.Tensor:
+        """The first validation images as network input, (n, 3, S, S) float."""
+        size = self.recipe.training.image_size
+        images = [
+            letterbox(self.val_set.load_image(index), size)[0]
+            for index in range(min(count, len(self.val_set)))
+        ]
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+
 
 def full_size_profile(recipe: Recipe) -> dict[str, Any]:
     """Profile of the paper's model with these ingredients: unscaled, 80 classes, the paper's test size."""
@@ -296,13 +316,14 @@ def full_size_profile(recipe: Recipe) -> dict[str, Any]:
     return asdict(profile_detector(detector, input_size(recipe.model.name)))
 
 
-def set_determinism(seed: int, world: World) -> None:
+def prepare_process(seed: int, world: World) -> None:
     """Seed torch; on CPU ask for deterministic kernels, on CUDA for fast ones."""
     cv2.setNumThreads(0)
+    keep_freed_memory()
     torch.manual_seed(seed)
     on_cpu = world.device.type == "cpu"
     torch.use_deterministic_algorithms(on_cpu)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not on_cpu
 
 

@@ -102,7 +102,7 @@ class DecoupledHead(nn.Module):
         self.box_outputs = outputs(4)
         self.objectness_outputs = outputs(1)
         for output in (*self.class_outputs, *self.objectness_outputs):
-            set_prior_probability(output.bias)  # type: ignore[arg-type]
+            set_prior_probability(output.bias)
 
     def forward(self, levels: tuple[Tensor, ...]) -> RawOutput:
         boxes, objectness, classes, features = [], [], [], []

@@ -191,7 +191,7 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not self.mixed and self.check_every == 1 and not torch.isfinite(norm):
             # before the step, so that the weights of the last checkpoint and of the moment stay usable
-            self._refuse(losses, float(norm))
+            self._refuse({name: value.detach() for name, value in losses.items()}, float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update()
@@ -216,8 +216,8 @@ class Trainer:
         terms = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
         raise NonFiniteLossError(
             f"the loss or its gradient is not finite in epoch {self.epoch + 1}, iteration "
-            f"{self.iteration + 1} ({terms or 'on another process'}; gradient norm {norm:.4g}); lower the learning rate, or look "
-            "at the images of this batch"
+            f"{self.iteration + 1} ({terms or 'on another process'}; gradient norm {norm:.4g}); lower the "
+            "learning rate, or look at the images of this batch"
         )
 
     def _checkpoint_if_due(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from reports.statistics import t_interval
@@ -147,7 +148,7 @@ def _finished_by_seed(runs: list[Any]) -> dict[str, Any]:
 def _means(seeds: Mapping[str, Any]) -> dict[str, float]:
     values = {key: [run.data.metrics.get(key) for run in seeds.values()] for key in _MEANS}
     known = {key: [v for v in column if v is not None] for key, column in values.items()}
-    figures = {key: sum(column) / len(column) for key, column in known.items() if column}
+    figures = {key: fmean(column) for key, column in known.items() if column}
     for key in _INTERVALS:
         interval = t_interval(known[key]) if known[key] else None
         if interval is not None:

@@ -40,6 +40,10 @@ PICTURE = "validation.jpg"
 ARTIFACTS = ("recipe.json", "environment.json", "metrics.jsonl", "result.json", "failure.json", PICTURE)
 
 
+#: Tags that only some attempts of a run have.
+ATTEMPT_TAGS = ("slurm_job", "slurm_restart")
+
+
 @dataclass(frozen=True)
 class Point:
     """One metric value. step: epoch. timestamp: milliseconds since 1970."""

@@ -19,7 +19,7 @@ from studies.tracking_groups import (
     log_params,
     summarise_stage,
 )
-from studies.tracking_layout import View, artifacts, read_view
+from studies.tracking_layout import ATTEMPT_TAGS, View, artifacts, read_view
 from studies.tracking_store import store_lock
 
 #: Most metrics that MLflow takes in one request.
@@ -111,6 +111,10 @@ class _OpenRun:
             self._client.log_batch(self.run_id, metrics=metrics)
             self._steps.update((p.key, p.step) for p in batch)
         self.send_tags(view.tags)
+        # An attempt outside Slurm must not carry the job of the one before it.
+        for key in self.tags.keys() & set(ATTEMPT_TAGS) - view.tags.keys():
+            self._client.delete_tag(self.run_id, key)
+            del self.tags[key]
         if view.status == "RUNNING" and self._status != "RUNNING":
             self._client.update_run(self.run_id, status="RUNNING")
         self._status = view.status

@@ -20,7 +20,7 @@ OFF = "off"
 
 #: Answers must come quickly: a request that hangs only delays the mirror, and it is tried again later.
 #: mlflow alone would wait 120 s and retry seven times.
-_CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+_CLIENT_SETTINGS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 #: mlflow reports usage to its makers unless told otherwise.
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -69,17 +69,16 @@ def public_message(error: BaseException, uri: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def client_environment(uri: str, base: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a process that talks to the store; what the user set himself is kept.
-
-    The URI goes this way, because everybody on the machine can read a process's arguments.
-    """
-    return {**_CLIENT_ENVIRONMENT, **base, **_NO_TELEMETRY, "MLFLOW_TRACKING_URI": uri}
+def client_settings(base: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables of mlflow's client; what the user set himself is kept."""
+    mine = {key: base.get(key, value) for key, value in _CLIENT_SETTINGS.items()}
+    return {**mine, **_NO_TELEMETRY}
 
 
 def client_process(uri: str) -> dict[str, str]:
     """Environment of a second Python process of ours that talks to the store."""
-    environment = client_environment(uri, os.environ)
+    # The URI goes this way, because everybody on the machine can read a process's arguments.
+    environment = {**os.environ, **client_settings(os.environ), "MLFLOW_TRACKING_URI": uri}
     here = str(Path(__file__).resolve().parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environment.get("PYTHONPATH"))))
     # Its numeric libraries must not take the cores of training.
@@ -90,9 +89,9 @@ def client_process(uri: str) -> dict[str, str]:
 def connect(uri: str, runs: Path) -> Any:
     """An ``MlflowClient`` for the URI; creates the SQLite file when it is missing.
 
-    Sets mlflow's environment variables in this process. Raises mlflow's and SQLAlchemy's errors.
+    Sets mlflow's time limits in this process's environment. Raises mlflow's and SQLAlchemy's errors.
     """
-    os.environ.update(client_environment(uri, os.environ))
+    os.environ.update(client_settings(os.environ))
     from mlflow import MlflowClient
 
     # Two processes that create the tables of one new SQLite file at the same time fail.

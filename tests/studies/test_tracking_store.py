@@ -1,0 +1,84 @@
+"""Where MLflow keeps its data, and that credentials stay out of records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studies.tracking_store import (
+    artifact_location,
+    client_process,
+    client_settings,
+    default_uri,
+    public_message,
+    public_uri,
+    resolve_uri,
+)
+
+
+def test_the_argument_wins_over_the_environment_and_the_environment_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert resolve_uri(None, tmp_path) == "http://tracking:5000"
+    assert resolve_uri("http://other", tmp_path) == "http://other"
+
+
+def test_the_default_does_not_depend_on_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("sqlite:////data/runs/mlflow.db", "sqlite:////data/runs/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("https://me:secret@tracking.example:443/mlflow", "https://tracking.example:443/mlflow"),
+        ("postgresql://me:secret@db/mlflow?sslcert=secret", "postgresql://db/mlflow"),
+        ("https://tracking.example/?token=secret", "https://tracking.example/"),
+    ],
+)
+def test_public_uri(uri: str, public: str) -> None:
+    assert public_uri(uri) == public
+
+
+def test_messages_lose_credentials_and_line_breaks() -> None:
+    uri = "https://me:hunter2@tracking.example/?token=abc"
+    error = ConnectionError(f"cannot reach {uri}\n (password hunter2, token=abc)")
+    message = public_message(error, uri)
+    assert message.startswith("ConnectionError: cannot reach https://tracking.example/")
+    assert "hunter2" not in message
+    assert "abc" not in message
+    assert "\n" not in message
+
+
+def test_artifacts_are_left_to_a_server_and_else_lie_beside_the_runs(tmp_path: Path) -> None:
+    assert artifact_location("http://tracking:5000", tmp_path, "roadmap") is None
+    assert (
+        artifact_location(default_uri(tmp_path), tmp_path, "roadmap")
+        == f"file://{tmp_path}/mlartifacts/roadmap"
+    )
+
+
+def test_the_users_settings_are_kept_but_nothing_is_reported_to_outsiders() -> None:
+    mine = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "99", "MLFLOW_DISABLE_TELEMETRY": "false"}
+    settings = client_settings(mine)
+    assert settings["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "99"
+    assert settings["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert settings["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert settings["DO_NOT_TRACK"] == "true"
+
+
+def test_a_second_process_finds_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    environment = client_process("http://x")
+    assert environment["MLFLOW_TRACKING_URI"] == "http://x"
+    first, second = environment["PYTHONPATH"].split(":")
+    assert (Path(first) / "studies" / "tracking.py").exists()
+    assert second == "/somewhere"

@@ -98,7 +98,9 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped)."""
     parser = study_parser(study)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for package in ("studies", "reports", "slurm", "roadmap", "yolox_core"):
+        logging.getLogger(package).setLevel(logging.INFO)  # other libraries only when something is wrong
     try:
         if options.list:
             return _list(study, options.json)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def make_plan(study: Study, options: argparse.Namespace, coco: str = "") -> tupl
     for name in names:
         if name not in study.names:
             raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(study.names)}")
-    root = None if options.embedded else resolve_dataset(options.data or os.environ.get("COCO_DIR") or coco)
+    root = None if options.embedded else resolve_dataset(options.data) or resolve_dataset(coco or None)
     dataset = describe_dataset(root)
     protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
     if root is None:

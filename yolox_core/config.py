@@ -242,16 +242,16 @@ class ShapesSpec:
     classes: tuple[str, ...] = ("disc", "square", "triangle", "star", "ring", "cross")
     train_images: int = 480
     val_images: int = 128
-    sides: tuple[int, int] = (160, 224)
+    sides: tuple[int, int] = (128, 176)
     objects: tuple[int, int] = (1, 6)
-    object_side: tuple[float, float] = (10.0, 120.0)
+    object_side: tuple[float, float] = (12.0, 110.0)
     max_covered: float = 0.2
     class_texture: float = 0.7
-    class_hue: float = 0.7
+    class_hue: float = 0.8
     hue_spread: float = 14.0
     contrast: tuple[float, float] = (0.35, 0.8)
-    background: float = 40.0
-    clutter: tuple[int, int] = (10, 40)
+    background: float = 32.0
+    clutter: tuple[int, int] = (6, 24)
     noise: float = 6.0
     quality: int = 92
 

@@ -1,0 +1,127 @@
+"""The command lines answer at once, teach, and speak clean JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMANDS = {
+    "studies.roadmap": (["--help"], ["--list"], ["--dry-run", "--launcher", "local"]),
+    "studies.profile": (["--help"],),
+    "studies.evaluate": (["--help"],),
+    "studies.sync": (["--help"],),
+    "reports": (["--help"],),
+    "slurm": (["--help"], ["sites"]),
+}
+HEAVY = ("torch", "torchvision", "cv2", "mlflow", "optuna")
+
+# Runs a module as python -m does, then says on stderr which heavy libraries it had imported.
+WATCHED = f"""
+import runpy, sys
+module, sys.argv = sys.argv[1], sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+finally:
+    print("heavy:", *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def call(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("COCO_DIR", "YOLOX_SITE")}
+    return subprocess.run(
+        [sys.executable, "-c", WATCHED, module, *arguments],
+        cwd=REPOSITORY,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"), [(module, a) for module, many in COMMANDS.items() for a in many], ids=str
+)
+def test_looking_imports_nothing_heavy(module: str, arguments: list[str]) -> None:
+    """Their import is what takes seconds; without them the answer comes within one (make benchmarks)."""
+    done = call(module, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr.splitlines()[-1] == "heavy:"
+
+
+def test_list_as_json() -> None:
+    rows = json.loads(call("studies.roadmap", "--list", "--json").stdout)
+    assert [row["stage"] for row in rows][:2] == ["baseline", "decoupled-head"]
+    assert [row["paper AP"] for row in rows] == [38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
+
+
+def test_dry_run_as_json(tmp_path: Path) -> None:
+    done = call(
+        "studies.roadmap", "--dry-run", "--json", "--seeds", "2", "--stage", "simota", "--stage", "baseline",
+        "--launcher", "local", "--runs", str(tmp_path),
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert [(run["stage"], run["seed"]) for run in document["runs"]] == [
+        ("simota", 0),
+        ("baseline", 0),
+        ("simota", 1),
+        ("baseline", 1),
+    ]
+    assert document["protocol"] == "demo"
+    assert all(run["state"] == "new" and run["training_flops"] > 0 for run in document["runs"])
+    assert document["training_flops_to_do"] == sum(run["training_flops"] for run in document["runs"])
+    assert "not COCO figures" in done.stderr, "the embedded dataset is announced"
+    assert not list(tmp_path.iterdir()), "nothing was run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["--stage", "simotta"], {}, "unknown stage 'simotta'; choose one of: baseline, decoupled-head"),
+        (["--data", "/no/such/folder"], {}, "--data"),
+        ([], {"COCO_DIR": "/no/such/folder"}, "COCO_DIR"),
+        (["--imagenet-weights", "/no/such/file"], {}, "--imagenet-weights /no/such/file: No such file"),
+        (["--launcher", "slurm", "--site", "nowhere"], {}, "no site 'nowhere'; choose one of"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], variables: dict[str, str], message: str) -> None:
+    done = call("studies.roadmap", "--dry-run", *arguments, **variables)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_the_embedded_dataset_can_be_forced() -> None:
+    done = call(
+        "studies.roadmap", "--dry-run", "--embedded", "--launcher", "local", COCO_DIR="/no/such/folder"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_array_task_spells_everything_out(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = call(
+        "studies.roadmap", "--dry-run", "--launcher", "slurm", "--stage", "simota", "--seed", "3",
+        "--runs", str(tmp_path), "--json", "--tracking", "http://host:5000",
+    )  # fmt: skip
+    assert time.monotonic() - started < 60
+    (task,) = [
+        line for line in json.loads(done.stdout)["scripts"]["tasks.txt"].splitlines() if "simota" in line
+    ]
+    for words in (
+        "--seed 3",
+        "--protocol demo",
+        "--embedded",
+        "--launcher local",
+        "--tracking http://host:5000",
+    ):
+        assert words in task

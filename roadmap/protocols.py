@@ -109,7 +109,8 @@ def model_recipe(
 ) -> Recipe:
     """The recipe of a named model, with the small models' own sizes and augmentation (paper §2.1, Table 5).
 
-    Raises ValueError for an unknown model.
+    Models keep their size under every protocol: it is what tells them apart. Raises ValueError for an
+    unknown model.
     """
     if model not in MODELS:
         raise ValueError(f"unknown model {model!r}; choose one of: {', '.join(MODELS)}")
@@ -119,7 +120,8 @@ def model_recipe(
     if protocol is PAPER and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
         light = replace(training.augmentation, mixup=0.0, mosaic_scale=(0.5, 1.5))
         training = replace(training, augmentation=light)
-    return Recipe(protocol.name, _scaled(MODELS[model], protocol, dataset), ingredients, training, dataset)
+    config = replace(MODELS[model], num_classes=dataset.num_classes)
+    return Recipe(protocol.name, config, ingredients, training, dataset)
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,11 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to run")
     what.add_argument(
-        "--stage",
+        f"--{study.noun}",
+        dest="names",
         action="append",
         metavar="NAME",
-        help=f"a stage; may be repeated; default: all, in order ({', '.join(study.names)})",
+        help=f"a {study.noun}; may be repeated; default: all, in order ({', '.join(study.names)})",
     )
     seeds = what.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=int, metavar="N", help="run seed N (default 0)")
@@ -85,7 +86,7 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     cluster.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse to submit more than this")
     look = parser.add_argument_group("look first")
     look.add_argument(
-        "--list", action="store_true", help="list the stages and the paper's figures, then stop"
+        "--list", action="store_true", help=f"list the {study.noun}s and the paper's figures, then stop"
     )
     look.add_argument(
         "--dry-run", action="store_true", help="show what would run and what it costs, then stop"

@@ -54,7 +54,7 @@ def task_arguments(
     that the job does not depend on the environment it happens to get.
     """
     run = planned.run
-    words = ["-m", study.module, "--stage", run.stage, "--seed", str(run.seed)]
+    words = ["-m", study.module, f"--{study.noun}", run.stage, "--seed", str(run.seed)]
     words += ["--protocol", run.recipe.protocol, "--runs", str(runs), "--launcher", "local", "--no-report"]
     words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
     if options.imagenet_weights:

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class Study:
     """A question with a runner.
 
-    module: what follows ``python -m``. names: the stages (or models) in order. recipe(name, protocol,
-    dataset, imagenet): the recipe to run. reference(name): the paper's recipe for it. rows: what --list
-    shows, one mapping per name.
+    module: what follows ``python -m``. names: the stages in order, or whatever ``noun`` calls them.
+    recipe(name, protocol, dataset, imagenet): the recipe to run. reference(name): the paper's recipe for
+    it. rows: what --list shows, one mapping per name.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Study:
     recipe: Callable[[str, Protocol, DatasetConfig, str], Recipe]
     reference: Callable[[str], Recipe]
     rows: Callable[[], list[dict[str, Any]]]
+    noun: str = "stage"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ def chosen_seeds(options: argparse.Namespace) -> list[int]:
 
 def make_plan(study: Study, options: argparse.Namespace, coco: str = "") -> tuple[list[Planned], Path | None]:
     """The runs asked for, and their dataset's folder (None: embedded). coco: the site's, where the user
-    names none. Raises ValueError for an unknown stage, a broken dataset or an unreadable weights file.
+    names none. Raises ValueError for an unknown name, a broken dataset or an unreadable weights file.
     """
-    names = options.stage or list(study.names)
+    names = options.names or list(study.names)
     for name in names:
         if name not in study.names:
-            raise ValueError(f"unknown stage {name!r}; choose one of: {', '.join(study.names)}")
+            raise ValueError(f"unknown {study.noun} {name!r}; choose one of: {', '.join(study.names)}")
     root = None if options.embedded else resolve_dataset(options.data) or resolve_dataset(coco or None)
     dataset = describe_dataset(root)
     protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))

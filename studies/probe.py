@@ -119,7 +119,7 @@ def measure(
     import torch
 
     from studies.cli import embedded_folder
-    from studies.session import data_workers, set_determinism
+    from studies.session import data_workers, prepare_process
     from yolox_core.build import build_detector, build_pipelines
     from yolox_core.data.coco import open_splits
     from yolox_core.data.loader import TrainStream, training_side
@@ -127,7 +127,7 @@ def measure(
     from yolox_core.training.checkpoint import CheckpointStore
     from yolox_core.training.loop import Hooks, InterruptedTraining, Trainer
 
-    set_determinism(0, world)
+    prepare_process(0, world)
     if root is None:
         if world.is_main:
             ensure_shapes_dataset(embedded_folder())

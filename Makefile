@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PEER ?= .peer
 BIN := $(VENV)/bin
-DEMO_RUNS ?= runs
+RUNS ?= runs
+# one run per core: small models do not fill several
+JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks clean
@@ -21,7 +23,7 @@ $(VENV)/dev: $(VENV)/runtime
 	@touch $@
 
 demo: $(VENV)/runtime  ## replay all seven stages on the embedded dataset, about 15 minutes on 2 cores
-	$(BIN)/python -m studies.roadmap --embedded --protocol demo --launcher local --runs $(DEMO_RUNS)
+	$(BIN)/python -m studies.roadmap --embedded --protocol demo --launcher local --jobs $(JOBS) --runs $(RUNS)
 
 test: $(VENV)/dev  ## all tests that need nothing but Python, at most 10 minutes on 2 cores
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not peer and not cluster and not browser and not latex"
@@ -61,7 +63,7 @@ $(PEER)/installed: $(VENV)/dev tools/install-peer.sh
 	@touch $@
 
 mlflow: $(VENV)/runtime  ## start an MLflow server on localhost over the project's store
-	$(BIN)/python -m studies.tracking_server --runs $(DEMO_RUNS)
+	$(BIN)/python -m studies.tracking_server --runs $(RUNS)
 
 benchmarks: $(VENV)/dev $(PEER)/installed  ## time ours against the official code
 	$(BIN)/python -m benchmarks

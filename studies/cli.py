@@ -20,7 +20,8 @@ from roadmap.protocols import PROTOCOLS
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.cluster import submit_study
-from studies.plan import Planned, Study, make_plan, plan_rows
+from studies.plan import Planned, Study, make_plan, plan_rows, task_arguments
+from studies.stopping import FAILED, INTERRUPTED, StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     how = parser.add_argument_group("how to run it")
     how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
     how.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    how.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="runs at a time on this machine (default 1)"
+    )
     how.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
     how.add_argument(
         "--tracking",
@@ -160,7 +164,27 @@ def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
 
 
 def _run_here(study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace) -> int:
-    from studies.runner import FAILED, INTERRUPTED, StopRequest, execute
+    stop = StopRequest()
+    with stop.listening():
+        carry_out = _one_by_one if options.jobs == 1 or len(plan) == 1 else _several_at_once
+        statuses = carry_out(study, plan, root, options, stop)
+    if stop() or INTERRUPTED in statuses.values():
+        return INTERRUPTED
+    if _is_main_process():
+        report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
+        if options.json:
+            print(json.dumps(_outcome(plan, statuses, report), indent=1))
+        elif report is not None:
+            print(report.summary)
+    if len(statuses) == 1:
+        return next(iter(statuses.values()))
+    return FAILED if any(statuses.values()) else 0
+
+
+def _one_by_one(
+    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
+) -> dict[str, int]:
+    from studies.runner import execute
     from studies.session import Options
 
     attempt = Options(
@@ -173,22 +197,27 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
         again=options.again,
         imagenet=Path(options.imagenet_weights) if options.imagenet_weights else None,
     )
-    stop = StopRequest()
     statuses: dict[str, int] = {}
-    with stop.listening():
-        for planned in plan:
-            statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
-            if statuses[planned.run.name] == INTERRUPTED:
-                return INTERRUPTED
-    if _is_main_process():
-        report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
-        if options.json:
-            print(json.dumps(_outcome(plan, statuses, report), indent=1))
-        elif report is not None:
-            print(report.summary)
-    if len(statuses) == 1:
-        return next(iter(statuses.values()))
-    return FAILED if any(statuses.values()) else 0
+    for planned in plan:
+        statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
+        if statuses[planned.run.name] == INTERRUPTED:
+            break
+    return statuses
+
+
+def _several_at_once(
+    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
+) -> dict[str, int]:
+    from studies.parallel import Job, run_jobs
+
+    if root is None:
+        from yolox_core.data.shapes import ensure_shapes_dataset
+
+        ensure_shapes_dataset(embedded_folder())  # once, before every job would wait for it
+    jobs = [
+        Job(p.folder, task_arguments(study, p, root, options), p.run.recipe.training.epochs) for p in plan
+    ]
+    return run_jobs(jobs, options.jobs, stop)
 
 
 def _report(study: Study, runs: Path, tracking: str | None) -> Any:

@@ -11,7 +11,7 @@ from slurm.client import SlurmError
 from slurm.site import Site
 from slurm.submission import Task
 from slurm.submit import submit
-from studies.plan import Planned, Study
+from studies.plan import Planned, Study, task_arguments
 
 
 def submit_study(
@@ -19,9 +19,7 @@ def submit_study(
 ) -> int:
     """Submit what of a plan is missing; the exit status. Raises ValueError with Slurm's own reason."""
     runs = Path(options.runs).absolute()
-    tasks = [
-        Task.of(planned.run, task_arguments(study, planned, root, runs, site, options)) for planned in plan
-    ]
+    tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
     report = ("-m", "reports", "--study", study.name, "--runs", str(runs))
     try:
         outcome = submit(
@@ -42,30 +40,11 @@ def submit_study(
     return 0
 
 
-def task_arguments(
-    study: Study,
-    planned: Planned,
-    root: Path | None,
-    runs: Path,
-    site: Site,
-    options: argparse.Namespace,
+def cluster_arguments(
+    study: Study, planned: Planned, root: Path | None, site: Site, options: argparse.Namespace
 ) -> tuple[str, ...]:
-    """What follows the interpreter to carry out one run where it is started; every choice spelled out, so
-    that the job does not depend on the environment it happens to get.
-    """
-    run = planned.run
-    words = ["-m", study.module, f"--{study.noun}", run.stage, "--seed", str(run.seed)]
-    words += ["--protocol", run.recipe.protocol, "--runs", str(runs), "--launcher", "local", "--no-report"]
-    words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
-    if options.imagenet_weights:
-        words += ["--imagenet-weights", str(Path(options.imagenet_weights).absolute())]
-    if options.device:
-        words += ["--device", options.device]
-    if options.workers is not None:
-        words += ["--workers", str(options.workers)]
-    tracking = options.tracking or site.tracking_uri
-    if tracking:
-        words += ["--tracking", tracking]
-    if options.again:
-        words.append("--again")
-    return tuple(words)
+    """The run's command line, with the site's tracking server where the user names none."""
+    words = task_arguments(study, planned, root, options)
+    if site.tracking_uri and not options.tracking:
+        words += ("--tracking", site.tracking_uri)
+    return words

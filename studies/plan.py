@@ -104,3 +104,24 @@ def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
         }
         for planned in plan
     ]
+
+
+def task_arguments(
+    study: Study, planned: Planned, root: Path | None, options: argparse.Namespace
+) -> tuple[str, ...]:
+    """What follows the interpreter to carry out one run where it is started; every choice spelled out, so
+    that a job does not depend on the environment it happens to get.
+    """
+    run = planned.run
+    words = ["-m", study.module, f"--{study.noun}", run.stage, "--seed", str(run.seed)]
+    words += ["--protocol", run.recipe.protocol, "--runs", str(Path(options.runs).absolute())]
+    words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
+    words += ["--launcher", "local", "--no-report"]
+    if options.imagenet_weights:
+        words += ["--imagenet-weights", str(Path(options.imagenet_weights).absolute())]
+    for name in ("device", "workers", "tracking"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    if options.again:
+        words.append("--again")
+    return tuple(words)

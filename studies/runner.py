@@ -7,54 +7,22 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 from roadmap.protocols import Deviation
 from roadmap.recipe import Run, to_json
 from roadmap.record import SCHEMA, RunFolder, RunLockedError, append_line, now, write_json
 from studies.session import Options, Session
+from studies.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World, join_world
 from yolox_core.training.loop import InterruptedTraining, NonFiniteLossError
 
 log = logging.getLogger(__name__)
-
-#: Exit statuses that the job script reads.
-FINISHED, FAILED, LOCKED, INTERRUPTED = 0, 1, 73, 75
-
-
-class StopRequest:
-    """Remembers that a signal asked to stop. Handlers only set a flag: signals come in bursts, and
-    anything more inside a handler can crash.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = number
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Catch SIGTERM, SIGUSR1 and SIGINT; a second Ctrl-C stops at once."""
-        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-        before = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def execute(run: Run, deviations: tuple[Deviation, ...], options: Options, stop: StopRequest) -> int:

@@ -244,7 +244,7 @@ class ShapesSpec:
     val_images: int = 128
     sides: tuple[int, int] = (128, 176)
     objects: tuple[int, int] = (1, 6)
-    object_side: tuple[float, float] = (12.0, 110.0)
+    object_side: tuple[float, float] = (16.0, 112.0)
     max_covered: float = 0.2
     class_texture: float = 0.7
     class_hue: float = 0.8

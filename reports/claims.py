@@ -8,12 +8,12 @@ Who judges the claims is ``reports/verdicts.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 from roadmap.paper import roadmap_row, table
-from roadmap.protocols import COCO_2017, PAPER, model_recipe, stage_recipe
+from roadmap.protocols import COCO_2017, IMAGENET, PAPER, model_recipe, paper_recipe
 from roadmap.recipe import Recipe, flatten, to_json
 from roadmap.stages import STAGES, previous_stage
 
@@ -32,20 +32,25 @@ class Arm:
     recipe: Recipe
     mixup: bool | None = None
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The paper's recipe, flattened, without the dataset and the protocol's name."""
+        flat = flatten(to_json(self.recipe))
+        return {k: v for k, v in flat.items() if k != "protocol" and not k.startswith("dataset.")}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The fields that make a run one of this arm whatever its protocol and dataset."""
+        return {k: v for k, v in self.settings.items() if k == "model.name" or k.startswith("ingredients.")}
+
     def matches(self, recipe: Mapping[str, Any]) -> bool:
         """Whether a run's flattened recipe is of this arm, whatever its protocol and dataset."""
-        ingredients = asdict(self.recipe.ingredients)
-        return (
-            recipe.get("model.name") == self.recipe.model.name
-            and all(recipe.get(f"ingredients.{name}") == on for name, on in ingredients.items())
-            and self.mixup in (None, bool(recipe.get("training.augmentation.mixup")))
-        )
+        mixup = bool(recipe.get("training.augmentation.mixup"))
+        return self.mixup in (None, mixup) and all(recipe.get(k) == v for k, v in self.identity.items())
 
     def differences(self, recipe: Mapping[str, Any]) -> tuple[str, ...]:
-        """Fields in which a flattened recipe differs from the paper's, the dataset and its name aside."""
-        paper = flatten(to_json(self.recipe))
-        names = (n for n in paper if n != "protocol" and not n.startswith("dataset."))
-        return tuple(n for n in names if n not in recipe or recipe[n] != paper[n])
+        """Fields in which a flattened recipe differs from the paper's."""
+        return tuple(k for k, v in self.settings.items() if k not in recipe or not _agree(k, v, recipe[k]))
 
 
 @dataclass(frozen=True)
@@ -79,18 +84,18 @@ class Claim:
             raise ValueError(f"{self.key}: name both sides, or why it cannot be measured")
 
 
+def _agree(field: str, paper: Any, here: Any) -> bool:
+    """Equal, or any ImageNet weights where the paper has its own: those were not published."""
+    if field == "training.pretrained" and paper == IMAGENET:
+        return str(here).startswith(IMAGENET)
+    return here == paper
+
+
 @cache
 def paper_claims() -> tuple[Claim, ...]:
     """Every claim, in the order of the paper's tables."""
-    return (
-        *_table1(),
-        *_table2(),
-        *_table3(),
-        *_table4(),
-        *_table5(),
-        *_table6(),
-        *_figure3(),
-    )
+    parts = (_table1, _table2, _table3, _table4, _table5, _table6, _figure3)
+    return tuple(claim for part in parts for claim in part())
 
 
 def find_claim(key: str) -> Claim:
@@ -102,7 +107,7 @@ def find_claim(key: str) -> Claim:
 
 
 def _stage(name: str) -> Arm:
-    return Arm(name, stage_recipe(name, PAPER, COCO_2017))
+    return Arm(name, paper_recipe(name))
 
 
 def _end_to_end(name: str) -> Arm:
@@ -238,12 +243,7 @@ def _table5() -> tuple[Claim, ...]:
 def _table6() -> tuple[Claim, ...]:
     """The paper's rows on test-dev against the published detector of the same backbone or size."""
     ap = {str(r["method"]): _number(r["ap"]) for r in table("table6_sota") if r["ap"] is not None}
-    pairs = (
-        ("YOLOX-DarkNet53", "YOLOv3-ultralytics"),
-        ("YOLOX-M", "YOLOv5-M"),
-        ("YOLOX-L", "YOLOv5-L"),
-        ("YOLOX-X", "YOLOv5-X"),
-    )
+    pairs = (("YOLOX-DarkNet53", "YOLOv3-ultralytics"), *((f"YOLOX-{s}", f"YOLOv5-{s}") for s in "MLX"))
     reason = "COCO test-dev has no public annotations; its AP comes from the evaluation server alone"
     return tuple(
         Claim(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports.claims import Arm, Claim
 from reports.statistics import paired_gains
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reports.collect import RunRecord
 
 #: Deviations that are named but do not keep a run from speaking about the paper's figure.
-TOLERATED = ("precision", "mixed_precision", "world_size")
+TOLERATED = ("precision", "mixed_precision", "processes", "images skipped (train)")
 #: How many deviating fields a reason names.
 NAMED = 4
 
@@ -57,8 +57,8 @@ def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evid
     if claim.before is None or claim.after is None:
         return Evidence({}, {}, Conditions((claim.unmeasurable,)))
     arms = [arm for arm in (claim.before, claim.after) if isinstance(arm, Arm)]
-    sides = [_Side(arm, tuple(run for run in runs if arm.matches(run.recipe))) for arm in arms]
-    proper = [_newest_by_seed(run for run in s.runs if not obstacles(s.arm, run)) for s in sides]
+    sides = [_side(arm, runs) for arm in arms]
+    proper = [_newest_by_seed(side.proper) for side in sides]
     figures = [_figures(side, claim, epoch) for side in proper]
     reasons = tuple(dict.fromkeys(r for s, f in zip(sides, figures, strict=True) if not f for r in _lack(s)))
     used = [
@@ -82,36 +82,41 @@ def obstacles(arm: Arm, run: RunRecord) -> tuple[str, ...]:
     if run.dataset.get("coco") is not True:
         found.append(f"dataset {run.dataset.get('name')} instead of COCO 2017")
     fields = [name for name in arm.differences(run.recipe) if not _tolerated(name)]
-    fields += [
-        str(d["field"]) for d in run.deviations if not _from_recipe(d, run) and not _tolerated(d["field"])
-    ]
+    own = [str(deviation["field"]) for deviation in run.deviations]
+    fields += [name for name in own if not _elsewhere(name, run) and not _tolerated(name)]
     if fields:
         more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
         found.append(f"protocol {run.protocol} differs from the paper's: {', '.join(fields[:NAMED])}{more}")
-    if _skipped(run, "val"):
+    if (run.dataset.get("skipped") or {}).get("val"):
         found.append("validation images were skipped")
     return tuple(found)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """An arm and all its runs, under whatever conditions."""
+    """An arm and its runs: under the paper's conditions, and the others with their obstacles."""
 
     arm: Arm
-    runs: tuple[RunRecord, ...]
+    proper: tuple[RunRecord, ...]
+    others: tuple[tuple[RunRecord, tuple[str, ...]], ...]
 
 
-def _from_recipe(deviation: Mapping[str, Any], run: RunRecord) -> bool:
-    """Recipe fields are compared with the arm itself, which may depart from the stage's recipe on purpose."""
-    return deviation["field"] in run.recipe or str(deviation["field"]).startswith("dataset.")
+def _side(arm: Arm, runs: Sequence[RunRecord]) -> _Side:
+    sifted = [(run, obstacles(arm, run)) for run in runs if arm.matches(run.recipe)]
+    return _Side(arm, tuple(r for r, why in sifted if not why), tuple((r, why) for r, why in sifted if why))
+
+
+def _elsewhere(field: str, run: RunRecord) -> bool:
+    """Whether a deviation is looked at by other means.
+
+    Recipe fields are compared with the arm itself, which may depart from its stage's recipe on purpose; the
+    dataset and skipped images are in the record's own words.
+    """
+    return field in run.recipe or field.startswith(("dataset.", "images skipped"))
 
 
 def _tolerated(field: str) -> bool:
     return field.rpartition(".")[2] in TOLERATED
-
-
-def _skipped(run: RunRecord, split: str) -> bool:
-    return bool((run.dataset.get("skipped") or {}).get(split))
 
 
 def _newest_by_seed(runs: Iterable[RunRecord]) -> dict[int, RunRecord]:
@@ -133,23 +138,22 @@ def _ap(run: RunRecord, claim: Claim, epoch: str) -> float | None:
 
 def _lack(side: _Side) -> tuple[str, ...]:
     """Why a side has no figure."""
-    if not side.runs:
+    if side.proper:
+        return (f"the runs of {side.arm.name} have no AP at that epoch",)
+    if not side.others:
         return (f"no runs of {side.arm.name}",)
-    newest = max(side.runs, key=lambda r: (r.finished, r.run))
-    return obstacles(side.arm, newest) or (f"the runs of {side.arm.name} have no AP at that epoch",)
+    return max(side.others, key=lambda pair: (pair[0].finished, pair[0].run))[1]
 
 
 def _notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """Tolerated deviations of the runs that count."""
     notes = {f"{d['field']}: {d['here']}" for run in runs for d in run.deviations if _tolerated(d["field"])}
-    if any(_skipped(run, "train") for run in runs):
-        notes.add("some training images were skipped")
     return tuple(sorted(notes))
 
 
 def _other_gains(sides: Sequence[_Side], claim: Claim, epoch: str) -> OtherGains | None:
     """Gains under one other dataset and protocol: where most seeds were run, then the newest."""
-    grouped = [_by_conditions(run for run in s.runs if obstacles(s.arm, run)) for s in sides]
+    grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
     best: tuple[tuple[int, str], OtherGains] | None = None
     for key in sorted(grouped[0].keys() & grouped[1].keys()):
         chosen = [_one_recipe(group[key]) for group in grouped]

@@ -290,12 +290,12 @@ def record(
     last: float | None = None,
     curve: dict[int, float] | None = None,
     deviations: tuple[dict[str, Any], ...] = (),
-    skipped: dict[str, list[str]] | None = None,
+    skipped: dict[str, int] | None = None,
     finished: str = "2026-01-02T03:04:05+00:00",
     study: str = "roadmap",
 ) -> RunRecord:
     name = f"{study}-{recipe.hash}-s{seed}-{finished}"
-    dataset = {**asdict(recipe.dataset), "skipped": skipped or {"train": [], "val": []}}
+    dataset = {**asdict(recipe.dataset), "skipped": skipped or {"train": 0, "val": 0}}
     return RunRecord(
         path=Path(name), study=study, stage="stage", seed=seed, run=name, recipe_hash=recipe.hash,
         protocol=recipe.protocol, finished=finished, recipe=flatten(to_json(recipe)),
@@ -306,7 +306,8 @@ def record(
 
 
 def recipe_of(stage: str, dataset: DatasetConfig = COCO_2017) -> Recipe:
-    return stage_recipe(stage, PAPER if dataset.coco else DEMO, replace(dataset, fingerprint=dataset.name))
+    protocol = PAPER if dataset.coco else DEMO
+    return stage_recipe(stage, protocol, replace(dataset, fingerprint=dataset.name), "imagenet:0123456789ab")
 
 
 def roadmap_runs(seeds: int = 3, dataset: DatasetConfig = COCO_2017, **options: Any) -> list[RunRecord]:
@@ -376,16 +377,29 @@ def test_a_deviation_while_running_is_one_too_unless_it_cannot_matter_much() -> 
 
     result = judged(roadmap_runs(deviations=deviation("pretrained_weights")))
     assert result.reason == "protocol paper differs from the paper's: pretrained_weights"
-    result = judged(roadmap_runs(deviations=deviation("world_size")))
-    assert (result.label, result.notes) == (REPRODUCED, ("world_size: y",))
+    result = judged(roadmap_runs(deviations=deviation("processes")))
+    assert (result.label, result.notes) == (REPRODUCED, ("processes: y",))
     assert judged(roadmap_runs(deviations=deviation("dataset.fingerprint"))).label == REPRODUCED
 
 
 def test_skipped_validation_images_are_another_validation_split() -> None:
-    skipped = {"train": [], "val": ["000000000139.jpg"]}
-    assert judged(roadmap_runs(skipped=skipped)).reason == "validation images were skipped"
-    result = judged(roadmap_runs(skipped={"train": ["a.jpg"], "val": []}))
-    assert (result.label, result.notes) == (REPRODUCED, ("some training images were skipped",))
+    def deviation(split: str) -> tuple[dict[str, Any], ...]:
+        return ({"field": f"images skipped ({split})", "paper": 0, "here": 2},)
+
+    lost = roadmap_runs(skipped={"train": 0, "val": 2}, deviations=deviation("val"))
+    assert judged(lost).reason == "validation images were skipped"
+    result = judged(roadmap_runs(skipped={"train": 2, "val": 0}, deviations=deviation("train")))
+    assert (result.label, result.notes) == (REPRODUCED, ("images skipped (train): 2",))
+
+
+def test_without_imagenet_weights_the_first_two_stages_are_another_protocol() -> None:
+    def scratch(run: RunRecord) -> RunRecord:
+        return replace(run, recipe={**run.recipe, "training.pretrained": ""})
+
+    result = judged([scratch(run) for run in roadmap_runs()])
+    assert result.reason == "protocol paper differs from the paper's: training.pretrained"
+    assert result.direction is not None
+    assert result.direction.agrees
 
 
 def test_an_undefined_ap_is_a_missing_seed() -> None:

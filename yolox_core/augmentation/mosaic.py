@@ -130,29 +130,37 @@ def _tile_targets(targets: ImageTargets, tile: Tile, ratio: float, size: int) ->
 
 def _paint(output: Image, source: ImageSource, index: int, tile: Tile, matrix: Matrix) -> None:
     """Warp a tile into the output, if any of it shows."""
-    size = len(output)
+    if tile.empty:
+        return
     corners = _outline(tile, matrix)
     x1, y1 = (max(0, math.floor(v)) for v in corners.min(axis=0).tolist())
-    x2, y2 = (min(size, math.ceil(v) + 1) for v in corners.max(axis=0).tolist())
-    if tile.empty or x1 >= x2 or y1 >= y2:
+    x2, y2 = (min(len(output), math.ceil(v) + 1) for v in corners.max(axis=0).tolist())
+    if x1 >= x2 or y1 >= y2:
         return
-    height, width = source.size(index)
-    reduction = reduction_for(scale_of(matrix) * math.sqrt(tile.height * tile.width / (height * width)))
-    image = source.load_image(index, reduction)
-    if image.shape[:2] == (height, width):
-        reduction = 1
-    placed = scaled_then_moved(
-        reduction * tile.width / width, reduction * tile.height / height, tile.left, tile.top
-    )
-    transform = compose(matrix, placed)
-    transform[:, 2] -= (x1, y1)
-    warped = cv2.warpAffine(
-        image, transform, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
     mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
     polygon = np.rint((corners - (x1, y1)) * (1 << _SHIFT)).astype(np.int32)
     cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_8, _SHIFT)
+    if not mask.any():  # turned, a tile may miss the output though its bounds do not
+        return
+    image, placed = _open(source, index, tile, scale_of(matrix))
+    transform = compose(matrix, placed)
+    transform[:, 2] -= (x1, y1)
+    # Repeating the picture's edge, instead of mixing it with grey, leaves no dark seam between tiles.
+    warped = cv2.warpAffine(
+        image, transform, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     cv2.copyTo(warped, mask, output[y1:y2, x1:x2])
+
+
+def _open(source: ImageSource, index: int, tile: Tile, scale: float) -> tuple[Image, Matrix]:
+    """A tile's image, decoded for a scale (output per canvas pixels), and its matrix to the canvas."""
+    height, width = source.size(index)
+    reduction = reduction_for(scale * math.sqrt(tile.height * tile.width / (height * width)))
+    image = source.load_image(index, reduction)
+    if image.shape[:2] == (height, width):
+        reduction = 1
+    factors = reduction * tile.width / width, reduction * tile.height / height
+    return image, scaled_then_moved(*factors, tile.left, tile.top)
 
 
 def _outline(tile: Tile, matrix: Matrix) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ class CocoDataset:
         """
         name = self.name(index)
         try:
-            data = np.fromfile(self.folder / name, np.uint8)
+            data = np.fromfile(f"{self.folder}/{name}", np.uint8)
         except OSError as error:
             raise ImageError(name, error.strerror or type(error).__name__) from error
         if not (data[:2] == (0xFF, 0xD8)).all():

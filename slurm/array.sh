@@ -5,7 +5,7 @@
 # A run that is already finished, or that another job works on, is not started twice.
 @{directives}
 
-set -uo pipefail
+set -o pipefail  # and not -u, which the setup scripts of many sites do not survive
 
 folder=@{folder}        # this script, the tasks, the logs and the history of this submission
 runs=@{runs}            # the records of the runs

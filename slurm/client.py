@@ -103,7 +103,7 @@ def accounting(names: Sequence[str], since: str) -> list[Job] | None:
         return None
     fields = "JobName,JobID,State,NodeList,ExitCode"
     try:
-        options = ["--noheader", "--parsable2", "--allocations", "--array", f"--format={fields}"]
+        options = ["--noheader", "--parsable2", "--allocations", f"--format={fields}"]
         answer = _run(["sacct", *options, f"--starttime={since}", *_named(names)])
     except SlurmError as error:
         if "accounting storage is disabled" in str(error).lower():

@@ -3,7 +3,7 @@
 # Written by python -m slurm. One process per GPU, as in a training job.
 @{directives}
 
-set -uo pipefail
+set -o pipefail
 
 python=@{python}
 

@@ -122,12 +122,18 @@ def _ask(
     queued = accounted = None
     try:
         queued = client.queue(names)
-        if submissions:
-            since = datetime.fromisoformat(submissions[0].created).astimezone()
-            accounted = client.accounting(names, since.strftime("%Y-%m-%dT%H:%M:%S"))
     except client.SlurmError as error:
         notes.append(f"Slurm did not answer, some states are unknown: {error}")
+    try:
+        accounted = client.accounting(names, _local_time(submissions[0].created)) if submissions else None
+    except client.SlurmError as error:
+        notes.append(f"Slurm's accounting did not answer: {error}")
     return queued, accounted, notes
+
+
+def _local_time(moment: str) -> str:
+    """ISO 8601 with a zone, as sacct wants it: local and without."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _latest_places(submissions: Sequence[Submission]) -> dict[str, _Place | None]:

@@ -4,7 +4,7 @@
 #   sbatch --dependency=afterany:JOB FILE
 @{directives}
 
-set -uo pipefail
+set -o pipefail
 
 python=@{python}
 

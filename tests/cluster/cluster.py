@@ -36,10 +36,14 @@ def why_unavailable() -> str | None:
 
 
 class Cluster:
-    """Four nodes of four fake GPUs each; partitions as in ``slurm.conf.in``."""
+    """Four nodes of four fake GPUs each; partitions as in ``slurm.conf.in``.
 
-    def __init__(self, folder: Path, accounting: bool = False) -> None:
+    remembers: seconds that slurmctld keeps ended jobs (MinJobAge).
+    """
+
+    def __init__(self, folder: Path, accounting: bool = False, remembers: int = 600) -> None:
         self.folder = folder
+        self.remembers = remembers
         self.name = f"yolox{secrets.token_hex(3)}"
         self.node_prefix = f"{self.name}n"
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_"))}
@@ -121,6 +125,7 @@ class Cluster:
             "node": self.node_prefix,
             "controller_port": ports[0],
             "accounting": accounting,
+            "remembers": self.remembers,
             "nodes": "\n".join(nodes),
         }
         (self.folder / "slurm.conf").write_text(fill((HERE / "slurm.conf.in").read_text(), values))

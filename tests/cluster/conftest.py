@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.cluster import Cluster, why_unavailable
 from tests.cluster.laboratory import Laboratory
+from tests.cluster.registry import under_way
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,13 @@ def laboratory() -> Iterator[Laboratory]:
                 del os.environ["SLURM_CONF"]
             else:
                 os.environ["SLURM_CONF"] = before
+
+
+@pytest.fixture(scope="session")
+def drills(laboratory: Laboratory, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """The chosen drills, all under way at the same time."""
+    parameters = [getattr(item, "callspec", None) for item in request.session.items]
+    items = zip(request.session.items, parameters, strict=True)
+    chosen = [call.params["name"] for item, call in items if call and "drills" in item.fixturenames]
+    with under_way(chosen, laboratory) as futures:
+        yield futures

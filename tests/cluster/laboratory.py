@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -54,6 +55,26 @@ class Laboratory:
         self.runs = runs
         self.site = cluster_site()
 
+    def beside(self, name: str) -> Laboratory:
+        """The same cluster with another runs folder."""
+        return Laboratory(self.cluster, self.runs.parent / name)
+
+    def write_profile(self, name: str, **keys: object) -> Path:
+        """A site file for command lines: the test cluster's profile with other keys."""
+        values = {"partition": "batch", "time_limit": "10:00", "signal_lead": 20, **keys}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += ["[variables]", 'OMP_NUM_THREADS = "1"']
+        lines += ["[limits]", f"gpus_per_node = {GPUS_PER_NODE}", "nodes = 2"]
+        self.runs.mkdir(parents=True, exist_ok=True)
+        path = self.runs / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def outrank(self) -> None:
+        """A short job that needs all of the node that spot and grace share with it."""
+        command = ("--gres=gpu:4", "--time=1", "--output=/dev/null", "--wrap=sleep 1")
+        self.slurm("sbatch", "--partition=urgent", *command)
+
     def on(self, partition: str, **changes: object) -> Site:
         """The site with another partition, and other changes."""
         return replace(self.site, partition=partition, **changes)  # type: ignore[arg-type]
@@ -93,7 +114,7 @@ class Laboratory:
 
         def over() -> bool:
             found = self.overview(study)
-            return not found.report_jobs and not any(row.active_job for row in found.runs)
+            return not found.notes and not found.report_jobs and not any(row.active_job for row in found.runs)
 
         self.wait(study, over, "the end of all jobs", seconds)
 

@@ -1,43 +1,26 @@
 """What clusters do to jobs, done on purpose: each drill must end with the results of an undisturbed study.
 
-The drills mostly wait, so they run at the same time, a thread each; a test waits for its drill. Training
-is the stand-in of counter.py, which keeps the runner's contract; test_roadmap.py repeats the essential ones
-with real training.
+Training is the stand-in of counter.py, which keeps the runner's contract; test_training.py repeats the
+essential drills with the real thing.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from slurm import steer
+from slurm import client, steer
+from slurm.site import Limits
+from slurm.submission import Submission
 from tests.cluster.laboratory import ROOT, Laboratory
-
-Drill = Callable[[Laboratory], None]
-DRILLS: dict[str, Drill] = {}
-
-
-def drill(function: Drill) -> Drill:
-    DRILLS[function.__name__] = function
-    return function
-
-
-@pytest.fixture(scope="module")
-def drills(laboratory: Laboratory, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
-    """The chosen drills, all under way."""
-    chosen = [
-        item.callspec.params["name"]
-        for item in request.session.items
-        if item.module is request.module and hasattr(item, "callspec")
-    ]
-    with ThreadPoolExecutor(len(DRILLS)) as pool:
-        yield {name: pool.submit(DRILLS[name], laboratory) for name in chosen}
+from tests.cluster.registry import drill, names
 
 
 @drill
@@ -69,7 +52,7 @@ def preemption(lab: Laboratory) -> None:
     """TERM, then KILL: the run writes a checkpoint and Slurm requeues it by itself."""
     submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4))
     lab.wait_for_epoch("preempted", 2)
-    _outrank(lab)
+    lab.outrank()
     lab.wait("preempted", lambda: lab.starts("preempted") == 2, "second start")
     lab.wait_until_over("preempted")
     lab.assert_finished("preempted")
@@ -82,16 +65,11 @@ def _preemption_with_grace(lab: Laboratory) -> None:
     """With GraceTime Slurm would call the job FAILED; the script requeues it."""
     submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4))
     lab.wait_for_epoch("grace", 2)
-    _outrank(lab)
+    lab.outrank()
     lab.wait_until_over("grace")
     lab.assert_finished("grace")
     assert lab.requeues(submission) == []
     assert lab.starts("grace") == 2
-
-
-def _outrank(lab: Laboratory) -> None:
-    command = ("--gres=gpu:4", "--time=1", "--output=/dev/null", "--wrap=sleep 1")
-    lab.slurm("sbatch", "--partition=urgent", *command)
 
 
 @drill
@@ -129,6 +107,22 @@ def node_daemon_stopped_and_started(lab: Laboratory) -> None:
     lab.cluster.start_node(4)
     lab.wait_until_over("node")
     lab.assert_finished("node", 2)
+
+
+@drill
+def controller_restarted(lab: Laboratory) -> None:
+    """slurmctld stops while jobs run, and a training process dies while it is away: the script waits for
+    slurmctld and requeues then. Slurm's commands wait some seconds too, so the other drills go on.
+    """
+    submission = lab.submit("controller", 2, pause=0.1)
+    lab.wait_for_epoch("controller")
+    lab.cluster.daemons.stop("slurmctld")
+    lab.kill("controller")
+    lab.cluster.start_controller()
+    lab.wait_until_over("controller")
+    lab.assert_finished("controller", 2)
+    assert lab.requeues(submission) == ["killed"]
+    assert [lab.starts("controller", seed) for seed in range(2)] == [2, 1]
 
 
 @drill
@@ -212,7 +206,88 @@ def _fill_up(path: Path) -> None:
             os.fsync(file.fileno())
 
 
+HOSTILE = 'it\'s "two  words" $HOME `id` #1; ü&|*'
+
+
+@drill
+def hostile_names(lab: Laboratory) -> None:
+    """Spaces, quotes, $ and more in every path and variable; the script still works, by hand too."""
+    own = lab.beside(HOSTILE)
+    site = own.on(
+        "batch",
+        variables=dict(lab.site.variables) | {"HOSTILE": HOSTILE},
+        container=("env", f"INSIDE={HOSTILE}", "bash", "-c", 'echo "$HOSTILE|$INSIDE"; exec "$@"', "-"),
+    )
+    own.runs.mkdir()
+    submission = own.submit("hostile", 2, site=site)
+    own.wait_until_over("hostile")
+    own.assert_finished("hostile", 2)
+    assert f"{HOSTILE}|{HOSTILE}" in submission.logs(0)[0].read_text().splitlines()
+    assert [path.name for path in submission.logs(1)] == [f"{submission.job}_1.log"]
+    _by_hand(own, submission)
+
+
+def _by_hand(lab: Laboratory, submission: Submission) -> None:
+    """The kept script, submitted with sbatch from elsewhere: the finished run is left alone, the other
+    is run.
+    """
+    shutil.rmtree(lab.folder("hostile", 1).path)
+    script = str(submission.folder / "array.sh")
+    answer = subprocess.run(
+        ["sbatch", "--wait", script],
+        cwd="/",
+        env=lab.cluster.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    lab.assert_finished("hostile", 2)
+    assert [lab.starts("hostile", seed) for seed in range(2)] == [1, 1]
+
+
+@drill
+def over_request(lab: Laboratory) -> None:
+    """More GPUs than a node has: refused by our limits where they are known, else with Slurm's own reason."""
+    tasks = lab.tasks("greedy", 1)
+    with pytest.raises(ValueError, match="gpus_per_node = 5, but a node has 4 GPUs"):
+        lab.offer("greedy", tasks, lab.on("batch", gpus_per_node=5))
+    unknown = lab.on("batch", gpus_per_node=5, limits=Limits())
+    with pytest.raises(client.SlurmError, match="Requested node configuration is not available") as caught:
+        lab.offer("greedy", tasks, unknown)
+    assert "batch* 2 nodes, 16 CPUs, 16000 MB, GRES gpu:4" in str(caught.value)
+    assert not any(row.run for row in lab.overview("greedy").runs)
+
+
+@drill
+def preflight(lab: Laboratory) -> None:
+    """The check job on two nodes of two GPUs: everything in order but the GPUs, which are fake."""
+    profile = lab.write_profile("check.toml", nodes=2, gpus_per_node=2)
+    command = [
+        sys.executable,
+        "-m",
+        "slurm",
+        "check",
+        "--site",
+        str(profile),
+        "--runs",
+        str(lab.runs),
+        "--json",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=lab.cluster.env, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert done.returncode == 1, done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    failed = {finding["check"] for finding in findings if not finding["ok"]}
+    assert failed == {"GPUs usable"}
+    meeting = [finding for finding in findings if finding["check"] == "rendezvous"]
+    assert [finding["detail"] for finding in meeting] == ["4 processes on 2 of 2 nodes (gloo)"] * 4
+    assert sum(finding["check"] == "locks" for finding in findings) == 4
+
+
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", DRILLS)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", names(__name__))
 def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
     drills[name].result()

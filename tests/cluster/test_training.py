@@ -1,0 +1,182 @@
+"""Real training on the cluster: the numbers are those of the same command run here, to the bit.
+
+The smoke protocol is too short for an AP above zero, so what is compared is everything that decides it:
+the loss of every epoch at full precision, the AP figures, and the final weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from functools import cache
+from typing import Any
+
+import pytest
+
+from roadmap.datasets import describe_dataset
+from roadmap.protocols import SMOKE, stage_recipe
+from roadmap.recipe import Run
+from roadmap.record import RunFolder, find_runs
+from roadmap.stages import STAGE_NAMES
+from slurm.site import Site
+from slurm.submission import Submission, Task, read_submissions
+from tests.cluster.laboratory import ROOT, Laboratory
+from tests.cluster.registry import drill, names
+from yolox_core.training.checkpoint import CheckpointStore
+
+#: What a row of metrics.jsonl says about the machine rather than the training.
+_ABOUT_THE_MACHINE = {"seconds", "images_per_second", "data_wait", "memory_mb"}
+
+
+def roadmap(lab: Laboratory, *more: str) -> None:
+    """python -m studies.roadmap on the embedded dataset, seconds long; records go to the lab's runs."""
+    common = ["--protocol", "smoke", "--embedded", "--tracking", "off", "--workers", "1"]
+    command = [sys.executable, "-m", "studies.roadmap", *common, "--runs", str(lab.runs), *more]
+    env = lab.cluster.env | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def submit_all(lab: Laboratory) -> Submission:
+    """Submit the roadmap with its own command, two stages at a time."""
+    profile = lab.write_profile("site.toml", array_throttle=2)
+    roadmap(lab, "--site", str(profile))
+    return read_submissions(lab.runs, "roadmap")[-1]
+
+
+def submit(lab: Laboratory, *stages: str, site: Site) -> Submission:
+    """Submit some stages, with a report that costs nothing."""
+    options = ("--protocol", "smoke", "--embedded", "--tracking", "off", "--workers", "1", "--no-report")
+    tasks = []
+    for stage in stages:
+        run = Run("roadmap", stage, 0, stage_recipe(stage, SMOKE, describe_dataset(None)))
+        what = ("-m", "studies.roadmap", "--stage", stage, "--launcher", "local", "--runs", str(lab.runs))
+        tasks.append(Task.of(run, what + options))
+    submission = lab.offer("roadmap", tasks, site).submission
+    assert submission is not None
+    return submission
+
+
+_once = threading.Lock()
+
+
+@cache
+def _run_here(lab: Laboratory) -> Laboratory:
+    roadmap(lab.beside("here"), "--launcher", "local", "--no-report")
+    return lab.beside("here")
+
+
+def run_here(lab: Laboratory) -> Laboratory:
+    """All stages, undisturbed, without Slurm; run once for all drills."""
+    with _once:
+        return _run_here(lab)
+
+
+def stage_folder(lab: Laboratory, stage: str) -> RunFolder:
+    return next(folder for folder in find_runs(lab.runs, "roadmap") if folder.name.startswith(f"{stage}-s0-"))
+
+
+def facts(folder: RunFolder) -> dict[str, Any]:
+    """What must not depend on where and how often a run was started."""
+    result = folder.result()
+    assert result is not None, folder.path
+    rows = [{k: v for k, v in row.items() if k not in _ABOUT_THE_MACHINE} for row in folder.metrics()]
+    return {"best": result["best"], "last": result["last"], "epochs": rows, "weights": weights(folder)}
+
+
+def weights(folder: RunFolder) -> str:
+    """Digest of the last checkpoint's weights."""
+    state = CheckpointStore(folder.checkpoints).load_latest("cpu")
+    assert state is not None
+    digest = hashlib.sha256()
+    for part in ("model", "ema"):
+        for name, tensor in state[part].items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def assert_as_here(lab: Laboratory, *stages: str) -> None:
+    """The stages' figures are those of the undisturbed runs."""
+    here = run_here(lab)
+    for stage in stages:
+        assert facts(stage_folder(lab, stage)) == facts(stage_folder(here, stage)), stage
+
+
+def wait_for_epoch(lab: Laboratory, stage: str, epoch: int = 1) -> RunFolder:
+    """Until the run has finished this many epochs; its folder."""
+
+    def reached() -> bool:
+        found = [f for f in find_runs(lab.runs, "roadmap") if f.name.startswith(f"{stage}-s0-")]
+        return bool(found) and len(found[0].metrics()) >= epoch
+
+    lab.wait("roadmap", reached, f"epoch {epoch} of {stage}", 240)
+    return stage_folder(lab, stage)
+
+
+def starts(folder: RunFolder) -> list[dict[str, Any]]:
+    return [event for event in folder.attempts() if event["event"] == "start"]
+
+
+@drill
+def whole_roadmap(main_lab: Laboratory) -> None:
+    """All seven stages as one array, then the report; the figures are those of the local run."""
+    lab = main_lab.beside("whole")
+    submission = submit_all(lab)
+    assert [task.stage for task in submission.tasks] == list(STAGE_NAMES)
+    lab.wait_until_over("roadmap", 500)
+    assert_as_here(lab, *STAGE_NAMES)
+    assert all(len(starts(stage_folder(lab, stage))) == 1 for stage in STAGE_NAMES)
+    log = next((submission.folder / "logs").glob("report_*.log")).read_text()
+    assert (lab.runs / "roadmap" / "report" / "report.md").exists(), log
+    _second_submission_has_nothing_to_do(lab)
+
+
+def _second_submission_has_nothing_to_do(lab: Laboratory) -> None:
+    before = len(read_submissions(lab.runs, "roadmap"))
+    submit_all(lab)
+    assert len(read_submissions(lab.runs, "roadmap")) == before
+
+
+@drill
+def killed_and_preempted(main_lab: Laboratory) -> None:
+    """kill -9 of one stage's training, then a preemption of both; the figures stay those of the local run."""
+    lab = main_lab.beside("disturbed")
+    submit(lab, "baseline", "simota", site=lab.on("spot"))
+    killed = wait_for_epoch(lab, "baseline")
+    os.kill(starts(killed)[-1]["pid"], signal.SIGKILL)
+    preempted = wait_for_epoch(lab, "simota")
+    lab.outrank()
+    lab.wait_until_over("roadmap", 500)
+    assert_as_here(lab, "baseline", "simota")
+    assert len(starts(killed)) >= 2
+    assert len(starts(preempted)) == 2
+
+
+@drill
+def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
+    """Four processes on two nodes, gloo; warned in the middle, they checkpoint together and go on."""
+    lab = main_lab.beside("several")
+    submission = submit(lab, "simota", site=lab.on("batch", nodes=2, gpus_per_node=2))
+    folder = wait_for_epoch(lab, "simota")
+    lab.slurm("scancel", "--batch", "--signal=USR1", f"{submission.job}_0")
+    lab.wait_until_over("roadmap", 500)
+    environment = folder.environment()
+    assert environment is not None
+    assert environment["hardware"]["world_size"] == 4
+    assert folder.result() is not None
+    assert [e.get("reason") for e in folder.attempts() if e["event"] == "end"] == ["signal", "finished"]
+    assert [e.why for e in submission.history(0) if e.event == "end"] == ["signal", "finished"]
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", names(__name__))
+def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
+    drills[name].result()

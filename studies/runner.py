@@ -37,8 +37,9 @@ def execute(run: Run, deviations: tuple[Deviation, ...], options: Options, stop:
             return status
         if world.is_main:
             stack.enter_context(_log_to(folder.log))
-        attempt = _start_attempt(run, folder, deviations, world)
+        attempt = 0
         try:
+            attempt = _start_attempt(run, folder, deviations, world)
             Session(run, folder, deviations, options, world, stop, attempt).carry_out()
         except InterruptedTraining as reason:
             _end_attempt(folder, attempt, world, "signal")
@@ -61,6 +62,9 @@ def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
     except RunLockedError as error:
         log.error("%s", error)
         return LOCKED
+    except OSError as error:
+        log.error("cannot write in %s: %s; make room or choose another --runs", folder.path, error)
+        return FAILED
     if options.again:
         _wipe(folder)
     return None
@@ -106,18 +110,21 @@ def _start_attempt(run: Run, folder: RunFolder, deviations: tuple[Deviation, ...
 
 
 def _end_attempt(folder: RunFolder, attempt: int, world: World, reason: str) -> None:
-    if world.is_main:
-        rows = folder.metrics()
-        append_line(
-            folder.path / "attempts.jsonl",
-            {
-                "event": "end",
-                "attempt": attempt,
-                "time": now(),
-                "reason": reason,
-                "epoch": rows[-1]["epoch"] if rows else 0,
-            },
-        )
+    """Record that an attempt ended; a full disk must not turn a finished run into a failed one."""
+    if not world.is_main:
+        return
+    rows = folder.metrics()
+    event = {
+        "event": "end",
+        "attempt": attempt,
+        "time": now(),
+        "reason": reason,
+        "epoch": rows[-1]["epoch"] if rows else 0,
+    }
+    try:
+        append_line(folder.path / "attempts.jsonl", event)
+    except OSError as error:
+        log.warning("the attempt's end could not be recorded: %s", error)
 
 
 def _fail(folder: RunFolder, attempt: int, world: World, error: Exception) -> None:
@@ -140,9 +147,9 @@ def _fail(folder: RunFolder, attempt: int, world: World, error: Exception) -> No
                 "time": now(),
             },
         )
-        _end_attempt(folder, attempt, world, kind)
     except OSError as second:
         log.error("and it could not be recorded: %s", second)
+    _end_attempt(folder, attempt, world, kind)
 
 
 @contextmanager

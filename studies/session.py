@@ -269,6 +269,7 @@ class Session:
             repeats=LATENCY_REPEATS,
             images=self._photographs(LATENCY_IMAGES),
         )
+        latency["load_average"] = os.getloadavg()[0]
         seconds = sum(row["seconds"] for row in history)
         run, recipe = self.run, self.recipe
         return {

@@ -47,6 +47,7 @@ __all__ = [
     "TrainTransform",
     "assignments",
     "data_augment",
+    "exp_name",
     "get_exp",
     "liven",
     "mosaicdetection",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.peer.official import MosaicDetection, TrainTransform, data_augment, mosaicdetection
 from yolox_core.augmentation.affine import affine_matrix, draw_affine
-from yolox_core.augmentation.letterbox import fit, fit_ratio
+from yolox_core.augmentation.letterbox import fit, fit_ratio, letterbox
 from yolox_core.augmentation.mixup import MixUpDraw, draw_mixup, mixup
 from yolox_core.augmentation.mosaic import MosaicDraw, draw_mosaic, mosaic
 from yolox_core.augmentation.pipelines import weak_pipeline
@@ -287,6 +287,20 @@ def test_weak_samples_are_identical(record: Callable[..., Recorder], seed: int, 
     size = targets.boxes_xyxy[:, 2:] - targets.boxes_xyxy[:, :2]
     np.testing.assert_allclose(np.concatenate((centre, size), 1), expected[:, 1:], atol=1e-3)
     assert np.array_equal(targets.labels, expected[:, 0])
+
+
+def test_images_without_objects_are_augmented_too(record: Callable[..., Recorder]) -> None:
+    """The official code leaves them as they are: docs/decisions/0075-released-settings.md."""
+    pictures = Pictures()
+    image, labels, *_ = pictures.pull_item(2)
+    record(0)
+    theirs, padded = TrainTransform(max_labels=20)(image.copy(), labels, (SIZE, SIZE))
+    assert np.array_equal(theirs.transpose(1, 2, 0), letterbox(image, SIZE)[0])
+    assert not padded.any()
+    scripted = Scripted(np.array([1.0, 1.0, 1.0]), np.array([1, 1, 1]), flip=0.0)
+    ours, targets = weak_pipeline(TrainConfig(image_size=SIZE))(pictures, 2, scripted)  # type: ignore[arg-type]
+    assert not np.array_equal(ours, theirs.transpose(1, 2, 0))
+    assert not len(targets.labels)
 
 
 def test_colour_jitter_is_identical_for_every_shift() -> None:

@@ -7,9 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.peer.official import LRScheduler, OfficialEMA, get_exp, official_model, our_model
+from tests.peer.official import (
+    LRScheduler,
+    OfficialEMA,
+    get_exp,
+    official_labels,
+    official_model,
+    our_model,
+    random_targets,
+)
 from yolox_core.config import TrainConfig
 from yolox_core.training.ema import ModelEMA
+from yolox_core.training.loop import to_network_input
 from yolox_core.training.optimiser import build_optimizer, learning_rate, set_learning_rate
 from yolox_core.weights import official_keys
 
@@ -92,17 +101,17 @@ def test_learning_rate_agrees_at_every_iteration(config: TrainConfig, per_epoch:
         assert learning_rate(config, iteration, per_epoch) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
-def test_paper_schedule_uses_the_official_settings() -> None:
-    official = get_exp(None, "yolox-l")
-    assert CONFIG.epochs == official.max_epoch
-    assert CONFIG.warmup_epochs == official.warmup_epochs
-    assert CONFIG.closing_epochs == official.no_aug_epochs
-    assert CONFIG.floor_ratio == official.min_lr_ratio
-    assert CONFIG.learning_rate == pytest.approx(official.basic_lr_per_img * CONFIG.batch_size)
-    assert CONFIG.momentum == official.momentum
-    assert CONFIG.weight_decay == official.weight_decay
-    assert CONFIG.nms_iou == official.nmsthre
-    assert CONFIG.confidence == official.test_conf
+@pytest.mark.parametrize("side", [96, 160, 224])
+def test_multiscale_input_is_resized_the_same(side: int) -> None:
+    generator = torch.Generator().manual_seed(15)
+    images = torch.randint(0, 256, (2, 3, 160, 160), generator=generator, dtype=torch.uint8)
+    targets = random_targets(generator, 2, 160, 160)
+    experiment = get_exp(None, "yolox-s")
+    experiment.input_size = (160, 160)
+    theirs, labels = experiment.preprocess(images.float(), official_labels(targets), (side, side))
+    ours, scaled = to_network_input(images, targets, side, torch.device("cpu"))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(official_labels(scaled), labels, rtol=1e-6, atol=1e-5)
 
 
 def test_average_after_a_hundred_updates_agrees() -> None:

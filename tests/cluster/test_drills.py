@@ -38,7 +38,7 @@ def undisturbed(lab: Laboratory) -> None:
 @drill
 def kill_of_a_training_process(lab: Laboratory) -> None:
     """kill -9: the script sees a kill without a cause of the run's own and requeues the task."""
-    submission = lab.submit("killed", 2)
+    submission = lab.submit("killed", 2, pause=0.1)
     lab.wait_for_epoch("killed")
     lab.kill("killed")
     lab.wait_until_over("killed")
@@ -50,7 +50,7 @@ def kill_of_a_training_process(lab: Laboratory) -> None:
 @drill
 def preemption(lab: Laboratory) -> None:
     """TERM, then KILL: the run writes a checkpoint and Slurm requeues it by itself."""
-    submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4))
+    submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("preempted", 2)
     lab.outrank()
     lab.wait("preempted", lambda: lab.starts("preempted") == 2, "second start")
@@ -63,7 +63,7 @@ def preemption(lab: Laboratory) -> None:
 
 def _preemption_with_grace(lab: Laboratory) -> None:
     """With GraceTime Slurm would call the job FAILED; the script requeues it."""
-    submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4))
+    submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("grace", 2)
     lab.outrank()
     lab.wait_until_over("grace")
@@ -88,7 +88,7 @@ def time_limit_twice(lab: Laboratory) -> None:
 @drill
 def requeue_of_one_task(lab: Laboratory) -> None:
     """scontrol requeue of one array task; its siblings go on."""
-    submission = lab.submit("requeued", 3)
+    submission = lab.submit("requeued", 3, pause=0.1)
     for seed in range(3):
         lab.wait_for_epoch("requeued", seed=seed)
     lab.slurm("scontrol", "requeue", f"{submission.job}_1")
@@ -128,7 +128,7 @@ def controller_restarted(lab: Laboratory) -> None:
 @drill
 def cancel_then_retry(lab: Laboratory) -> None:
     """A cancelled run is not brought back to life by its script; retry takes it from its checkpoint."""
-    submission = lab.submit("cancelled", 3)
+    submission = lab.submit("cancelled", 3, pause=0.1)
     lab.wait_for_epoch("cancelled", seed=1)
     lab.slurm("scancel", f"{submission.job}_1")
     lab.wait_until_over("cancelled")

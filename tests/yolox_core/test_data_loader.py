@@ -24,7 +24,6 @@ from yolox_core.data.loader import (
     TrainStream,
     epoch_order,
     pad_targets,
-    train_batches,
     training_side,
 )
 
@@ -183,7 +182,9 @@ def _break(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_cannot_be_decoded_is_replaced_and_counted(tmp_path: Path, workers: int) -> None:
+def test_an_image_that_cannot_be_decoded_is_replaced_and_counted(
+    tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
     data = make_dataset(tmp_path, count=COUNT)
     _break(tmp_path, "3.jpg")
     stream = _stream(data, workers=workers)
@@ -192,6 +193,7 @@ def test_an_image_that_cannot_be_decoded_is_replaced_and_counted(tmp_path: Path,
     assert set(stream.damaged) == {"3.jpg"}
     assert stream.damaged["3.jpg"]
     assert {s.name for b in batches for s in b.damaged} == {"3.jpg"}
+    assert [r.getMessage().startswith("3.jpg can't be used (") for r in caplog.records] == [True]
     _assert_same(batches, _stream(data))
 
 
@@ -261,14 +263,6 @@ def test_closing_early_stops_the_workers(data: CocoDataset) -> None:
     with pytest.raises(StopIteration):
         next(stream)
     stream.close()
-
-
-def test_train_batches_is_the_stream(data: CocoDataset) -> None:
-    weak = weak_pipeline(CONFIG)
-    _assert_same(
-        train_batches(data, weak, weak, CONFIG, 1, start_epoch=2),
-        TrainStream(data, weak, weak, CONFIG, 1, start_epoch=2),
-    )
 
 
 def test_padding_of_targets_by_hand() -> None:

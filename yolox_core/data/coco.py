@@ -9,7 +9,6 @@ files become BGR.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,10 +138,6 @@ class CocoDataset:
             "dropped": dict(self._dropped),
             "skipped": [{"file": s.name, "reason": s.reason} for s in self.skipped],
         }
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the annotation file, in hex."""
-        return hashlib.sha256(self.annotation_file.read_bytes()).hexdigest()
 
     def _check_share(self, images: int, limit: float) -> None:
         if images == 0:

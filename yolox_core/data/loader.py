@@ -8,6 +8,7 @@ and for any number of ranks. torch's global generator is neither read nor advanc
 from __future__ import annotations
 
 import atexit
+import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from yolox_core.augmentation.sample import Image, ImageTargets
 from yolox_core.config import TrainConfig
 from yolox_core.data.coco import MAX_SKIPPED, CocoDataset, ImageError, Skipped
 from yolox_core.structures import Targets
+
+log = logging.getLogger(__name__)
 
 #: Keeps the generators of order, samples and sides apart.
 _ORDER, _SAMPLE, _SIDE = 1, 2, 3
@@ -70,8 +73,8 @@ class TrainStream:
     batch, which is the same for any world size. workers: processes; 0 makes samples in this one. They live
     as long as the stream, not an epoch. max_damaged: share of images that may fail to decode.
 
-    ``damaged`` collects the images that failed. Close the stream (or leave its ``with`` block) to stop the
-    workers early.
+    ``damaged`` collects the images that failed, by name; each is said once in the log. Close the stream
+    (or leave its ``with`` block) to stop the workers early.
 
     Raises ValueError when batch_size is no multiple of world_size, when the start lies outside the run,
     and, while iterating, when too many images fail to decode.
@@ -147,18 +150,16 @@ class TrainStream:
         self._loader = None
 
     def _note_damage(self, batch: Batch) -> None:
-        self.damaged.update({s.name: s.reason for s in batch.damaged})
+        for name, reason in batch.damaged:
+            if name not in self.damaged:
+                log.warning("%s can't be used (%s); other images take its place", name, reason)
+            self.damaged[name] = reason
         if len(self.damaged) > self._allowed:
             examples = "; ".join(f"{n}: {r}" for n, r in list(self.damaged.items())[:5])
             raise ValueError(
                 f"{len(self.damaged)} images could not be decoded, too many to go on ({examples}); "
                 "repair or download them again"
             )
-
-
-def train_batches(*args: Any, **kwargs: Any) -> TrainStream:
-    """A :class:`TrainStream` with the same arguments."""
-    return TrainStream(*args, **kwargs)
 
 
 def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:

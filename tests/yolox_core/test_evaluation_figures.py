@@ -118,9 +118,48 @@ class TestByHand:
         file = write(tmp_path / "a.json", [annotation(1, 1, [0, 0, 50, 50])])
         wrong = [(1, 1, [300, 300, 10, 10], 0.9)] * 100
         found = coco_metrics(file, detections(*wrong, (1, 1, [0, 0, 50, 50], 0.5)), engine=engine)
-        assert found["AR100"] == 0.0
+        assert found["AR100"] == found["AP"] == 0.0
         found = coco_metrics(file, detections(*wrong[1:], (1, 1, [0, 0, 50, 50], 0.5)), engine=engine)
         assert found["AR100"] == pytest.approx(100.0)
+
+    def test_an_iou_on_the_threshold_is_enough(self, tmp_path: Path, engine: str) -> None:
+        # 100 × 50 inside 100 × 100: IoU exactly 0.5, right at one threshold of ten
+        file = write(tmp_path / "a.json", [annotation(1, 1, [0, 0, 100, 100])])
+        found = coco_metrics(file, detections((1, 1, [0, 0, 100, 50], 0.9)), engine=engine)
+        assert found["AP"] == pytest.approx(10.0)
+
+    def test_of_two_objects_alike_the_later_in_the_file_is_taken(self, tmp_path: Path, engine: str) -> None:
+        # The first detection overlaps both objects by 5/7, the second is the first object. Up to 0.70 both
+        # are found because the first detection leaves the first object; above only the second detection is
+        # right: (5 × 1 + 5 × 1/2) / 10.
+        objects = [annotation(1, 1, [0, 0, 60, 60]), annotation(2, 1, [20, 0, 60, 60])]
+        rows = detections((1, 1, [10, 0, 60, 60], 0.9), (1, 1, [0, 0, 60, 60], 0.8))
+        file = write(tmp_path / "a.json", objects)
+        assert coco_metrics(file, rows, engine=engine)["AR100"] == pytest.approx(75.0)
+
+    def test_an_object_goes_before_a_crowd_that_overlaps_more(self, tmp_path: Path, engine: str) -> None:
+        objects = [annotation(1, 1, [0, 0, 100, 100]), annotation(2, 1, [0, 0, 200, 200], crowd=1)]
+        file = write(tmp_path / "a.json", objects)
+        found = coco_metrics(file, detections((1, 1, [0, 0, 100, 60], 0.9)), engine=engine)
+        assert found["AP50"] == pytest.approx(100.0)
+
+    def test_a_mistake_on_the_border_of_two_sizes_counts_in_both(self, tmp_path: Path, engine: str) -> None:
+        # 32 × 32 is small and medium
+        objects = [annotation(1, 1, [0, 0, 20, 20]), annotation(2, 1, [0, 100, 50, 50])]
+        rows = [(1, 1, [0, 0, 20, 20], 0.5), (1, 1, [0, 100, 50, 50], 0.4), (1, 1, [300, 300, 32, 32], 0.9)]
+        found = coco_metrics(write(tmp_path / "a.json", objects), detections(*rows), engine=engine)
+        assert found["APs"] == pytest.approx(50.0)
+        assert found["APm"] == pytest.approx(50.0)
+
+    def test_boxes_without_width_find_nothing(self, tmp_path: Path, engine: str) -> None:
+        # their IoU would be 0 / 0
+        file = write(tmp_path / "a.json", [annotation(1, 1, [10, 0, 0, 50])])
+        assert coco_metrics(file, detections((1, 1, [10, 0, 0, 50], 0.5)), engine=engine)["AP"] == 0.0
+
+    def test_a_score_that_is_no_number_comes_last(self, tmp_path: Path, engine: str) -> None:
+        file = write(tmp_path / "a.json", [annotation(1, 1, [0, 0, 50, 50])])
+        rows = [(1, 1, [0, 0, 50, 50], float("nan")), (1, 1, [200, 0, 50, 50], 0.1)]
+        assert coco_metrics(file, detections(*rows), engine=engine)["AP"] == pytest.approx(50.0)
 
     def test_a_category_without_objects_has_no_say(self, tmp_path: Path, engine: str) -> None:
         file = write(tmp_path / "a.json", [annotation(1, 1, [0, 0, 50, 50])], categories=(1, 7))
@@ -246,7 +285,7 @@ def datasets(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Detections]:
     return annotations, detections(*(rows * copies))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(datasets(), st.none() | st.lists(st.sampled_from(IMAGES), max_size=5))
 def test_both_engines_give_the_same_curves(
     tmp_path: Path, case: tuple[list[dict[str, Any]], Detections], image_ids: list[int] | None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -128,17 +129,17 @@ def _sorted_categories(categories: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _skimmed(path: Path) -> _Facts:
-    """Hash a file, count its images and find its categories in one pass; parse it when in doubt."""
+    """Hash a file, count its images and find its categories; parse it when in doubt."""
     digest, skim = hashlib.sha256(), _Skim()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            # Hashing releases the interpreter's lock, so both passes take the time of one.
-            hashing = threading.Thread(target=digest.update, args=(chunk,))
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        with memoryview(content) as view:
+            # Hashing releases the interpreter's lock, so both take the time of one.
+            hashing = threading.Thread(target=digest.update, args=(view,))
             hashing.start()
-            skim.feed(chunk)
+            for start, stop in _pieces(content):
+                skim.look(content[start:stop])
             hashing.join()
-            tail = chunk
-    skim.finish()
+        tail = content[-64:]
     categories = skim.categories()
     # A file that was cut off does not end in a brace.
     if skim.doubt or categories is None or not tail.rstrip().endswith(b"}"):
@@ -146,8 +147,20 @@ def _skimmed(path: Path) -> _Facts:
     return _Facts(digest.hexdigest(), skim.images, categories)
 
 
+def _pieces(content: mmap) -> Iterator[tuple[int, int]]:
+    """Cut a file where objects begin, so that the keys of an image stay together."""
+    start, size = 0, len(content)
+    while start < size:
+        stop = min(start + _CHUNK, size)
+        if stop < size:
+            brace = content.rfind(b"{", start + 1, stop)
+            stop = brace if brace > 0 else stop
+        yield start, stop
+        start = stop
+
+
 class _Skim:
-    """Counts images by their ``file_name`` and finds the categories in a stream of chunks.
+    """Counts images by their ``file_name`` and finds the categories in the pieces of a file.
 
     doubt: some ``file_name`` is not an image's, as far as one can tell: an image also has a ``height`` and
     a ``width``, and nothing else in COCO's files has any of the three.
@@ -156,24 +169,22 @@ class _Skim:
     def __init__(self) -> None:
         self.images = 0
         self.doubt = False
-        self._carry = b""
-        self._categories: list[bytes] = []
+        self._found: list[bytes] = []
         self._collecting = False
 
-    def feed(self, chunk: bytes) -> None:
-        text = self._carry + chunk
-        # Cut where an object begins, so that the keys of an image stay together.
-        cut = max(text.rfind(b"{"), 0)
-        self._carry = text[cut:]
-        self._look(text[:cut])
-
-    def finish(self) -> None:
-        self._look(self._carry)
-        self._carry = b""
+    def look(self, text: bytes) -> None:
+        if names := text.count(b'"file_name"'):
+            self.images += names
+            self.doubt |= not names == text.count(b'"height"') == text.count(b'"width"')
+        self._collecting |= _CATEGORIES in text
+        if self._collecting:
+            # Kept to the end of the file or, where annotations follow, to the first of them.
+            self._found.append(text)
+            self._collecting = b'"bbox"' not in text.partition(_CATEGORIES)[2]
 
     def categories(self) -> list[list[Any]] | None:
         """[id, name] in ascending order; None unless there is one list of categories and it is readable."""
-        found = b"".join(self._categories)
+        found = b"".join(self._found)
         if found.count(_CATEGORIES) != 1:
             return None
         text = found[found.index(_CATEGORIES) + len(_CATEGORIES) :].decode(errors="replace")
@@ -181,22 +192,10 @@ class _Skim:
             listed, _ = json.JSONDecoder().raw_decode(text.lstrip(" \t\r\n:"))
             return _sorted_categories(listed)
         except (ValueError, KeyError, TypeError):
-            return None
-
-    def _look(self, text: bytes) -> None:
-        if b'"file_name"' in text:
-            names, heights, widths = (len(key.findall(text)) for key in _IMAGE_KEYS)
-            self.images += names
-            self.doubt |= not names == heights == widths
-        self._collecting |= _CATEGORIES in text
-        if self._collecting:
-            # Kept to the end of the file or, where annotations follow, to the first of them.
-            self._categories.append(text)
-            self._collecting = b'"bbox"' not in text.partition(_CATEGORIES)[2]
+            return None  # the parser will say what is wrong
 
 
 _CATEGORIES = b'"categories"'
-_IMAGE_KEYS = tuple(re.compile(rb'(?<!\\)"' + key + rb'"\s*:') for key in (b"file_name", b"height", b"width"))
 
 
 def _cache_file(key: list[Any]) -> Path:

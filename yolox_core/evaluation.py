@@ -84,7 +84,7 @@ def collect_detections(
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Detections:
     """Run the detector, in evaluation mode, over this process's shard of the dataset.
 

@@ -169,7 +169,14 @@ class TestTraining:
 
     def test_flops_by_hand(self) -> None:
         recipe = stage_recipe("baseline", DEMO, COCO_2017)
-        training = replace(recipe.training, epochs=1, warmup_epochs=0, closing_epochs=0, multiscale=(64, 128))
+        training = replace(
+            recipe.training,
+            epochs=1,
+            warmup_epochs=0,
+            closing_epochs=0,
+            batch_size=16,
+            multiscale=(64, 128),
+        )
         recipe = replace(recipe, training=training, dataset=replace(COCO_2017, train_images=33))
         # sides 64, 96 and 128: 4, 9 and 16 times the arithmetic of 32; two batches of 16
         at_32 = 2 * cost(recipe.model, recipe.ingredients, 32).macs
@@ -185,7 +192,9 @@ class TestTraining:
         recipe = model_recipe("yolox-nano", DEMO, COCO_2017)
         fixed = replace(recipe, training=replace(recipe.training, multiscale=(416, 416)))
         forward = 2 * cost(fixed.model, fixed.ingredients, 416).macs
-        assert training_flops(fixed) == pytest.approx(3 * forward * iterations(fixed) * 16)
+        assert training_flops(fixed) == pytest.approx(
+            3 * forward * iterations(fixed) * fixed.training.batch_size
+        )
 
 
 def test_no_heavy_import() -> None:

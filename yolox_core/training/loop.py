@@ -164,7 +164,7 @@ class Trainer:
                 started = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - started
-                losses = self._step(batch, epoch, iteration)
+                losses = self.step(batch, epoch, iteration)
                 pending.append((losses, time.perf_counter() - started, waited))
                 self.iteration = iteration + 1
                 last = self.iteration == self.iterations_per_epoch
@@ -175,7 +175,11 @@ class Trainer:
             self._end_epoch()
         return self.history
 
-    def _step(self, batch: TrainingBatch, epoch: int, iteration: int) -> dict[str, Tensor]:
+    def step(self, batch: TrainingBatch, epoch: int, iteration: int) -> dict[str, Tensor]:
+        """One optimiser step; the losses, detached, and the gradient's norm.
+
+        Raises NonFiniteLossError before the weights are touched, where checks come every iteration.
+        """
         position = epoch * self.iterations_per_epoch + iteration
         set_learning_rate(self.optimizer, learning_rate(self.config, position, self.iterations_per_epoch))
         closing = epoch >= self.config.epochs - self.config.closing_epochs

@@ -18,14 +18,9 @@ from tests.yolox_core.data_folders import make_dataset, objects
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, empty_targets
 from yolox_core.config import TrainConfig
+from yolox_core.data.batch import Batch, pad_targets
 from yolox_core.data.coco import CocoDataset
-from yolox_core.data.loader import (
-    Batch,
-    TrainStream,
-    epoch_order,
-    pad_targets,
-    training_side,
-)
+from yolox_core.data.loader import TrainStream, epoch_order, training_side
 
 CONFIG = TrainConfig(
     epochs=3,

@@ -34,7 +34,7 @@ def test_it_is_coco_layout_and_the_same_reader_reads_it(folder: Path) -> None:
     for data in (train, val):
         for i in range(len(data)):
             height, width = data.load_image(i).shape[:2]
-            assert 160 <= min(height, width) <= max(height, width) <= 224
+            assert SMALL.sides[0] <= min(height, width) <= max(height, width) <= SMALL.sides[1]
     assert sum(data.summary()["objects"] for data in (train, val)) > 9
     assert not any(train.summary()["dropped"].values())
 
@@ -133,6 +133,6 @@ def test_the_full_specification_covers_classes_and_sizes() -> None:
     assert share.min() > 0.08
     assert max(counts) <= spec.objects[1]
     # COCO's small, medium and large all occur, so that APs, APm and APl are defined.
-    assert (area < 32**2).mean() > 0.2
+    assert (area < 32**2).mean() > 0.1
     assert ((area >= 32**2) & (area < 96**2)).mean() > 0.2
-    assert (area >= 96**2).mean() > 0.02
+    assert (area >= 96**2).sum() > 3

@@ -11,20 +11,17 @@ import atexit
 import logging
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from yolox_core.augmentation.pipelines import Pipeline
-from yolox_core.augmentation.sample import Image, ImageTargets
 from yolox_core.config import TrainConfig
+from yolox_core.data.batch import Batch, Collate, Request, Sample
 from yolox_core.data.coco import MAX_SKIPPED, CocoDataset, ImageError, Skipped
-from yolox_core.structures import Targets
 
 log = logging.getLogger(__name__)
 
@@ -33,36 +30,6 @@ _ORDER, _SAMPLE, _SIDE = 1, 2, 3
 #: How many other images are tried for a sample whose image can't be decoded.
 _ATTEMPTS = 8
 _PREFETCH = 4
-
-
-@dataclass(frozen=True)
-class Batch:
-    """This rank's share of one iteration.
-
-    images: (b, 3, S, S) uint8, BGR, channels last in memory, as they were decoded. targets: boxes in
-    pixels of S. epoch, iteration: both from 0, the iteration within the epoch. damaged: images that could
-    not be decoded; others took their place.
-    """
-
-    images: Tensor
-    targets: Targets
-    epoch: int
-    iteration: int
-    damaged: tuple[Skipped, ...] = ()
-
-    def pin_memory(self) -> Batch:
-        targets = Targets(self.targets.boxes_cxcywh.pin_memory(), self.targets.labels.pin_memory())
-        return Batch(self.images.pin_memory(), targets, self.epoch, self.iteration, self.damaged)
-
-
-@dataclass(frozen=True)
-class _Request:
-    """One sample of the stream: its place (position within the global epoch) and its image."""
-
-    epoch: int
-    iteration: int
-    position: int
-    index: int
 
 
 class TrainStream:
@@ -110,7 +77,7 @@ class TrainStream:
             samples,  # type: ignore[arg-type]  # has __getitem__ by request, which is all that is used
             batch_sampler=order,
             num_workers=workers,
-            collate_fn=_Collate(config.max_objects),
+            collate_fn=Collate(config.max_objects),
             pin_memory=pin_memory,
             worker_init_fn=_start_worker,
             prefetch_factor=_PREFETCH if workers else None,
@@ -207,7 +174,7 @@ class _Order:
         per_epoch = self.config.iterations_per_epoch(self.images)
         return (self.config.epochs - self.start_epoch) * per_epoch - self.start_iteration
 
-    def __iter__(self) -> Iterator[list[_Request]]:
+    def __iter__(self) -> Iterator[list[Request]]:
         size = self.config.batch_size
         for epoch in range(self.start_epoch, self.config.epochs):
             order = epoch_order(self.seed, epoch, self.images)
@@ -215,7 +182,7 @@ class _Order:
             for iteration in range(first, self.config.iterations_per_epoch(self.images)):
                 positions = range(iteration * size + self.rank, (iteration + 1) * size, self.world_size)
                 # A dataset smaller than the batch repeats its images; each copy is augmented anew.
-                yield [_Request(epoch, iteration, p, int(order[p % self.images])) for p in positions]
+                yield [Request(epoch, iteration, p, int(order[p % self.images])) for p in positions]
 
 
 class _Samples:
@@ -227,7 +194,7 @@ class _Samples:
         self.dataset, self.main, self.closing, self.seed = dataset, main, closing, seed
         self.first_closing_epoch = config.epochs - config.closing_epochs
 
-    def __getitem__(self, request: _Request) -> _Sample:
+    def __getitem__(self, request: Request) -> Sample:
         pipeline = self.closing if request.epoch >= self.first_closing_epoch else self.main
         damaged: list[Skipped] = []
         index = request.index
@@ -243,47 +210,9 @@ class _Samples:
                 error.add_note(f"while making a training sample of {self.dataset.name(index)}")
                 raise
             else:
-                return _Sample(request, image, targets, tuple(damaged))
+                return Sample(request, image, targets, tuple(damaged))
         names = ", ".join(str(d.name) for d in damaged)
         raise ValueError(f"{_ATTEMPTS} images in a row could not be decoded: {names}")
-
-
-@dataclass(frozen=True)
-class _Sample:
-    request: _Request
-    image: Image
-    targets: ImageTargets
-    damaged: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
-class _Collate:
-    """Stack samples to a batch; runs in a worker."""
-
-    max_objects: int
-
-    def __call__(self, samples: list[_Sample]) -> Batch:
-        images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        targets = pad_targets([s.targets for s in samples], self.max_objects)
-        request = samples[0].request
-        damaged = tuple(d for s in samples for d in s.damaged)
-        return Batch(images, targets, request.epoch, request.iteration, damaged)
-
-
-def pad_targets(objects: list[ImageTargets], max_objects: int) -> Targets:
-    """Targets of a batch, padded to its largest number of objects: at least 1, at most ``max_objects``.
-
-    Of an image with more, the first ``max_objects`` stay (as in the official code).
-    """
-    rows = min(max_objects, max(1, *(len(o.labels) for o in objects)))
-    boxes = np.zeros((len(objects), rows, 4), np.float32)
-    labels = np.full((len(objects), rows), -1, np.int64)
-    for i, (xyxy, classes) in enumerate(objects):
-        kept = xyxy[:rows]
-        boxes[i, : len(kept), :2] = (kept[:, :2] + kept[:, 2:]) / 2
-        boxes[i, : len(kept), 2:] = kept[:, 2:] - kept[:, :2]
-        labels[i, : len(kept)] = classes[:rows]
-    return Targets(torch.from_numpy(boxes), torch.from_numpy(labels))
 
 
 def _start_worker(_: int) -> None:

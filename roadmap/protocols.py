@@ -74,7 +74,21 @@ SMOKE = Protocol(
     scale=(0.1, 0.125),
 )
 
-PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO, SMOKE)}
+FINE_TUNE = Protocol(
+    "fine-tune",
+    "ten epochs at a hundredth of the learning rate, without strong augmentation; give --weights",
+    TrainConfig(
+        epochs=10,
+        warmup_epochs=1,
+        closing_epochs=9,
+        batch_size=16,
+        learning_rate=0.01 / 64 * 16 / 100,
+        floor_ratio=1.0,
+        evaluate_every=1,
+    ),
+)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO, SMOKE, FINE_TUNE)}
 
 
 def find_protocol(name: str) -> Protocol:
@@ -114,7 +128,7 @@ def model_recipe(
     if model not in MODELS:
         raise ValueError(f"unknown model {model!r}; choose one of: {', '.join(MODELS)}")
     training = protocol.training
-    if protocol is PAPER and model in ("yolox-nano", "yolox-tiny"):
+    if protocol in (PAPER, FINE_TUNE) and model in ("yolox-nano", "yolox-tiny"):
         training = replace(training, image_size=input_size(model), multiscale=(320, 640))
     if protocol is PAPER and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
         light = replace(training.augmentation, mixup=0.0, mosaic_scale=(0.5, 1.5))

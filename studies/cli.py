@@ -20,7 +20,7 @@ from roadmap.protocols import PROTOCOLS
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.cluster import submit_study
-from studies.plan import Planned, Study, make_plan, plan_rows, task_arguments
+from studies.plan import Planned, Study, make_plan, plan_rows, task_arguments, weights_file
 from studies.stopping import FAILED, INTERRUPTED, StopRequest
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,13 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
         + "; ".join(f"{p.name}: {p.summary}" for p in PROTOCOLS.values())
         + ". Default: paper when a dataset is given, demo on the embedded one",
     )
-    what.add_argument(
+    start = what.add_mutually_exclusive_group()
+    start.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="start from a checkpoint, an official one (yolox_*.pth) or ours; what does not fit starts anew",
+    )
+    start.add_argument(
         "--imagenet-weights",
         metavar="FILE",
         help="DarkNet53 weights for the stages that the paper starts from ImageNet; without, they start from "
@@ -195,7 +201,7 @@ def _one_by_one(
         workers=options.workers,
         tracking=options.tracking,
         again=options.again,
-        imagenet=Path(options.imagenet_weights) if options.imagenet_weights else None,
+        weights=weights_file(options),
     )
     statuses: dict[str, int] = {}
     for planned in plan:

@@ -6,13 +6,13 @@ import argparse
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, resolve_dataset
-from roadmap.protocols import Deviation, Protocol, deviations, find_protocol
+from roadmap.protocols import IMAGENET, Deviation, Protocol, deviations, find_protocol
 from roadmap.recipe import DatasetConfig, Recipe, Run
 from roadmap.record import RunFolder
 
@@ -69,24 +69,36 @@ def make_plan(study: Study, options: argparse.Namespace, coco: str = "") -> tupl
             "*** Its figures show that the code works. They are not COCO figures.\n",
             "As asked" if options.embedded else "No dataset was given (--data or $COCO_DIR)",
         )
-    imagenet = _imagenet_identity(options.imagenet_weights)
+    identity = _identity(weights_file(options))
+    imagenet = f"{IMAGENET}:{identity}" if options.imagenet_weights else ""
     plan = []
     for seed in chosen_seeds(options):
         for name in dict.fromkeys(names):
-            run = Run(study.name, name, seed, study.recipe(name, protocol, dataset, imagenet))
+            recipe = study.recipe(name, protocol, dataset, imagenet)
+            if options.weights:
+                training = replace(recipe.training, pretrained=f"weights:{identity}")
+                recipe = replace(recipe, training=training)
+            run = Run(study.name, name, seed, recipe)
             folder = RunFolder(Path(options.runs) / study.name / run.name)
             plan.append(Planned(run, folder, deviations(run.recipe, study.reference(name))))
     return plan, root
 
 
-def _imagenet_identity(file: str | None) -> str:
+def weights_file(options: argparse.Namespace) -> Path | None:
+    """The file that training starts from, None for random weights."""
+    given = options.weights or options.imagenet_weights
+    return Path(given).absolute() if given else None
+
+
+def _identity(file: Path | None) -> str:
+    """First 12 hex digits of a file's SHA-256: part of the recipe, so that other weights are another run."""
     if file is None:
         return ""
     try:
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()[:12]
     except OSError as error:
-        raise ValueError(f"--imagenet-weights {file}: {error.strerror}") from error
-    return f"imagenet:{digest}"
+        raise ValueError(f"weights file {file}: {error.strerror}") from error
 
 
 def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
@@ -117,8 +129,9 @@ def task_arguments(
     words += ["--protocol", run.recipe.protocol, "--runs", str(Path(options.runs).absolute())]
     words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
     words += ["--launcher", "local", "--no-report"]
-    if options.imagenet_weights:
-        words += ["--imagenet-weights", str(Path(options.imagenet_weights).absolute())]
+    for name in ("weights", "imagenet_weights"):
+        if getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", str(weights_file(options))]
     for name in ("device", "workers", "tracking"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]

@@ -50,8 +50,8 @@ class Options:
 
     data: COCO-layout folder, None for the embedded dataset (made below ``embedded``). device: cpu, cuda
     or None for the best there is. workers: data processes, None to choose. tracking: an MLflow URI,
-    ``off``, or None for the default. again: start a finished or failed run from scratch. imagenet: file of
-    the backbone weights that the recipe's ``pretrained`` names.
+    ``off``, or None for the default. again: start a finished or failed run from scratch. weights: file that
+    the recipe's ``pretrained`` names.
     """
 
     runs: Path
@@ -61,7 +61,7 @@ class Options:
     workers: int | None = None
     tracking: str | None = None
     again: bool = False
-    imagenet: Path | None = None
+    weights: Path | None = None
 
 
 class Session:
@@ -145,8 +145,8 @@ class Session:
     def _build(self) -> Detector:
         torch.manual_seed(self.run.seed)
         detector = build_detector(self.recipe.model, self.recipe.ingredients)
-        if self.recipe.training.pretrained and self.options.imagenet is not None:
-            log.info("%s", load_official(detector, self.options.imagenet))
+        if self.recipe.training.pretrained and self.options.weights is not None:
+            log.info("%s", load_official(detector, self.options.weights))
         return detector
 
     def _train(self, detector: Detector) -> list[dict[str, Any]]:

@@ -22,6 +22,9 @@ OFF = "off"
 #: mlflow alone would wait 120 s and retry seven times.
 _CLIENT_SETTINGS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
+#: mlflow prints the address of every run that ends to standard output, where our JSON goes.
+_QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
 #: mlflow reports usage to its makers unless told otherwise.
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
@@ -62,6 +65,7 @@ def public_uri(uri: str) -> str:
 
 def public_message(error: BaseException, uri: str) -> str:
     """One line about an error, without what :func:`public_uri` hides."""
+    error = _root(error)
     text = f"{type(error).__name__}: {error}".replace(uri, public_uri(uri))
     parts = urlsplit(uri)
     for secret in filter(None, (parts.netloc.rpartition("@")[0], parts.password, parts.query)):
@@ -69,10 +73,20 @@ def public_message(error: BaseException, uri: str) -> str:
     return " ".join(text.split())[:500]
 
 
+def _root(error: BaseException) -> BaseException:
+    """The operating system's error below the layers of clients, each of which repeats it; else the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError | TimeoutError) and cause.errno is not None:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
 def client_settings(base: Mapping[str, str]) -> dict[str, str]:
     """Environment variables of mlflow's client; what the user set himself is kept."""
     mine = {key: base.get(key, value) for key, value in _CLIENT_SETTINGS.items()}
-    return {**mine, **_NO_TELEMETRY}
+    return {**mine, **_QUIET, **_NO_TELEMETRY}
 
 
 def client_process(uri: str) -> dict[str, str]:

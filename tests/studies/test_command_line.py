@@ -88,7 +88,7 @@ def test_dry_run_as_json(tmp_path: Path) -> None:
         (["--stage", "simotta"], {}, "unknown stage 'simotta'; choose one of: baseline, decoupled-head"),
         (["--data", "/no/such/folder"], {}, "--data"),
         ([], {"COCO_DIR": "/no/such/folder"}, "COCO_DIR"),
-        (["--imagenet-weights", "/no/such/file"], {}, "--imagenet-weights /no/such/file: No such file"),
+        (["--imagenet-weights", "/no/such/file"], {}, "weights file /no/such/file: No such file"),
         (["--launcher", "slurm", "--site", "nowhere"], {}, "no site 'nowhere'; choose one of"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def runs(tmp_path: Path) -> Path:
 
 def make_run(stage: str = "simota", seed: int = 0, study: str = "roadmap") -> Run:
     dataset = DatasetConfig("data", "f00d", 3, 64, 32)
-    return Run(study, stage, seed, stage_recipe(stage, DEMO, dataset))
+    recipe = stage_recipe(stage, DEMO, dataset)
+    return Run(study, stage, seed, replace(recipe, training=replace(recipe.training, epochs=24)))
 
 
 def make_task(stage: str = "simota", seed: int = 0) -> Task:

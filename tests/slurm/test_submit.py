@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from roadmap.cost import training_flops
 from roadmap.record import RunFolder, write_json
 from slurm import budget
 from slurm.client import SlurmError
 from slurm.site import Limits, Site
 from slurm.submission import Task, read_submissions
 from slurm.submit import submit
-from tests.slurm.conftest import make_task, start_run
+from tests.slurm.conftest import make_run, make_task, start_run
 from tests.slurm.fakes import FakeSlurm
 
 REPORT = ("-m", "reports", "--study", "roadmap")
@@ -213,4 +214,5 @@ def test_unknown_flops_make_an_unknown_total() -> None:
 
 
 def test_a_task_knows_its_training_flops() -> None:
-    assert (TASKS[0].flops or 0) > 1e12
+    recipe = make_run("baseline").recipe
+    assert TASKS[0].flops == training_flops(recipe) > 0

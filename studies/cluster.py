@@ -18,6 +18,11 @@ def submit_study(
     study: Study, plan: list[Planned], root: Path | None, site: Site, options: argparse.Namespace
 ) -> int:
     """Submit what of a plan is missing; the exit status. Raises ValueError with Slurm's own reason."""
+    if options.again:
+        raise ValueError(
+            "--again would start a run from scratch at every requeue; on a cluster move the run's folder away "
+            "and submit again"
+        )
     runs = Path(options.runs).absolute()
     tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
     report = ("-m", "reports", "--study", study.name, "--runs", str(runs))

@@ -83,6 +83,7 @@ class Session:
         self.attempt = attempt
         self.store = CheckpointStore(folder.checkpoints)
         self.tracker: Tracker | None = None
+        self.damaged: dict[str, str] = {}
 
     def carry_out(self) -> None:
         """Train, then write the result."""
@@ -120,10 +121,15 @@ class Session:
                 ensure_shapes_dataset(self.options.embedded)
             self.world.barrier()
             root = ensure_shapes_dataset(self.options.embedded)
-        return open_splits(root)
+        splits = open_splits(root)
+        skipped = [tuple(sorted(image.name for image in split.skipped)) for split in splits]
+        if any(other != skipped for other in self.world.gather(skipped)):
+            raise ValueError(f"processes see different images in {root}; is it the same folder on all nodes?")
+        return splits
 
     def _skipped(self) -> dict[str, int]:
-        return {"train": len(self.train_set.skipped), "val": len(self.val_set.skipped)}
+        """Images left out: found unusable at the start, or damaged when they were read."""
+        return {"train": len(self.train_set.skipped) + len(self.damaged), "val": len(self.val_set.skipped)}
 
     def _describe(self) -> None:
         environment = describe_environment(self.world, self.recipe.training.mixed_precision)
@@ -136,7 +142,6 @@ class Session:
         for split, count in self._skipped().items():
             if count:
                 log.warning("%d %s images are skipped; environment.json names them", count, split)
-                self.deviations.append(Deviation(f"images skipped ({split})", 0, count))
         if environment["precision"] == "fp32" and self.recipe.training.mixed_precision:
             self.deviations.append(Deviation("precision", "fp16 mixed", "fp32"))
         if self.world.size != 8:
@@ -165,7 +170,7 @@ class Session:
 
         def batches(epoch: int, iteration: int) -> Iterator[Any]:
             bar.update(epoch * iterations + iteration - bar.n)
-            return streams.enter_context(
+            stream = streams.enter_context(
                 TrainStream(
                     self.train_set,
                     main,
@@ -180,6 +185,8 @@ class Session:
                     pin_memory=world.device.type == "cuda",
                 )
             )
+            self.damaged = stream.damaged
+            return stream
 
         def on_iteration(epoch: int, iteration: int, loss: float) -> None:
             bar.update(1)
@@ -260,6 +267,9 @@ class Session:
         if not self.world.is_main:
             return {}
         write_atomic(self.folder.path / "detections.json", _json_line(detections.to_coco_results()).encode())
+        for split, count in self._skipped().items():
+            if count:
+                self.deviations.append(Deviation(f"images skipped ({split})", 0, count))
         latency = measure_latency(
             detector,
             config.image_size,

@@ -22,6 +22,7 @@ from torch import nn
 from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.coco_engines import METRICS, choose_engine, summarise
 from yolox_core.coco_ground_truth import load_ground_truth
+from yolox_core.data.coco import ImageError
 from yolox_core.detections import Detections, merge, shard
 from yolox_core.detector import Detector
 from yolox_core.postprocess import ImageDetections
@@ -91,20 +92,24 @@ def collect_detections(
     image_size: side of the square network input in pixels. confidence: lowest score kept. workers:
     threads that read images ahead of the detector. progress: called with the number of images done since
     the last call. The detector must lie on ``device``; it is returned to the mode it was in.
+    An image that cannot be read has no detections and a line in the log: it must not end a long training.
     Detections of an image stay in the post-processing's order, best first; join the shards of several
     processes with :func:`merge`.
     """
     indices = shard(len(dataset.ids), rank, world_size)
     found: list[ImageDetections] = []
     ratios: list[float] = []
+    image_ids: list[int] = []
     with _evaluation_mode(detector):
         for batch in _read_batches(dataset, indices, image_size, batch_size, workers):
-            pixels = torch.from_numpy(np.stack([image for image, _ in batch])).to(device)
-            found += detector.detect(pixels.permute(0, 3, 1, 2).float(), confidence, nms_iou)
-            ratios += [ratio for _, ratio in batch]
+            readable = [item for item in batch if item is not None]
+            if readable:
+                pixels = torch.from_numpy(np.stack([image for _, image, _ in readable])).to(device)
+                found += detector.detect(pixels.permute(0, 3, 1, 2).float(), confidence, nms_iou)
+                ratios += [ratio for _, _, ratio in readable]
+                image_ids += [int(dataset.ids[index]) for index, _, _ in readable]
             if progress is not None:
                 progress(len(batch))
-    image_ids = [int(dataset.ids[index]) for index in indices]
     return to_original(found, ratios, image_ids, np.asarray(dataset.category_ids, np.int64))
 
 
@@ -143,22 +148,27 @@ def to_original(
     return result.select(finite)
 
 
-#: Letterboxed image, resize ratio.
-_Item = tuple[NDArray[np.uint8], float]
+#: Index in the dataset, letterboxed image, resize ratio.
+_Item = tuple[int, NDArray[np.uint8], float]
 
 
 def _read_batches(
     dataset: Images, indices: Sequence[int], image_size: int, batch_size: int, workers: int
-) -> Iterator[list[_Item]]:
-    def read(index: int) -> _Item:
-        return letterbox(dataset.load_image(index), image_size)
+) -> Iterator[list[_Item | None]]:
+    def read(index: int) -> _Item | None:
+        try:
+            image, ratio = letterbox(dataset.load_image(index), image_size)
+        except ImageError as error:
+            log.warning("evaluated without detections: %s", error)
+            return None
+        return index, image, ratio
 
     chunks = (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
     if workers == 0:
         yield from ([read(index) for index in chunk] for chunk in chunks)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        pending: deque[list[Future[_Item]]] = deque()
+        pending: deque[list[Future[_Item | None]]] = deque()
         for chunk in chunks:
             pending.append([pool.submit(read, index) for index in chunk])
             if len(pending) > READ_AHEAD:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from yolox_core.build import build_detector
 from yolox_core.config import Ingredients, ModelConfig
+from yolox_core.data.coco import ImageError
 from yolox_core.detections import Detections
 from yolox_core.detector import Detector
 from yolox_core.evaluation import coco_metrics, collect_detections, merge, shard, to_original
@@ -167,12 +168,30 @@ def test_reader_threads_change_nothing_but_who_reads() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_is_an_error(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Squares, index: int) -> NDArray[np.uint8]:
-        raise OSError("image 3 is truncated")
+def test_a_damaged_image_has_no_detections_and_is_said(
+    workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = Squares(9)
+    whole = collect(FindWhite(), dataset)
+    load = Squares.load_image
 
-    monkeypatch.setattr(Squares, "load_image", broken)
-    with pytest.raises(OSError, match="image 3"):
+    def sometimes(self: Squares, index: int) -> NDArray[np.uint8]:
+        if index == 4:
+            raise ImageError("4.jpg", "is truncated")
+        return load(self, index)
+
+    monkeypatch.setattr(Squares, "load_image", sometimes)
+    same(collect(FindWhite(), dataset, workers=workers), whole.select(whole.image_ids != dataset.ids[4]))
+    assert "evaluated without detections: 4.jpg" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_another_error_is_not_hidden(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: Squares, index: int) -> NDArray[np.uint8]:
+        raise MemoryError("image 3")
+
+    monkeypatch.setattr(Squares, "load_image", gone)
+    with pytest.raises(MemoryError, match="image 3"):
         collect(FindWhite(), Squares(20), workers=workers)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from roadmap.protocols import Deviation
 from roadmap.recipe import Recipe, Run, to_json
 from roadmap.record import SCHEMA, RunFolder, now, write_atomic, write_json
 from studies.environment import describe_environment, describe_hardware
+from studies.process import data_workers, prepare_process
 from studies.tracking import Tracker, start_tracking
 from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.build import build_detector, build_pipelines
@@ -32,7 +32,6 @@ from yolox_core.data.shapes import ensure_shapes_dataset
 from yolox_core.detector import Detector
 from yolox_core.evaluation import Detections, coco_metrics, collect_detections, merge
 from yolox_core.profiling import measure_latency, profile_detector
-from yolox_core.training.allocator import keep_freed_memory
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
 from yolox_core.training.loop import Hooks, InterruptedTraining, Trainer
@@ -325,25 +324,6 @@ def full_size_profile(recipe: Recipe) -> dict[str, Any]:
     with torch.device("meta"):
         detector = build_detector(MODELS[recipe.model.name], recipe.ingredients)
     return asdict(profile_detector(detector, input_size(recipe.model.name)))
-
-
-def prepare_process(seed: int, world: World) -> None:
-    """Seed torch; on CPU ask for deterministic kernels, on CUDA for fast ones."""
-    cv2.setNumThreads(0)
-    keep_freed_memory()
-    torch.manual_seed(seed)
-    on_cpu = world.device.type == "cpu"
-    torch.use_deterministic_algorithms(on_cpu)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = not on_cpu
-
-
-def data_workers(wanted: int | None, world: World) -> int:
-    """Data processes: as asked, else the cores that training leaves, at most eight."""
-    if wanted is not None:
-        return wanted
-    cores = len(os.sched_getaffinity(0)) // world.size
-    return min(8, max(1, cores - 1)) if world.device.type == "cuda" else 1
 
 
 def _json_line(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import requests
 
 from studies.tracking_store import (
     artifact_location,
@@ -56,6 +57,14 @@ def test_messages_lose_credentials_and_line_breaks() -> None:
     assert "hunter2" not in message
     assert "abc" not in message
     assert "\n" not in message
+
+
+def test_the_cause_below_the_layers_of_clients_is_what_counts() -> None:
+    error = RuntimeError("API request failed with exception HTTPConnectionPool(host='x')…")
+    error.__context__ = requests.exceptions.ConnectionError("HTTPConnectionPool(host='x'): Max retries…")
+    error.__context__.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    assert public_message(error, "http://x") == "ConnectionRefusedError: [Errno 111] Connection refused"
+    assert public_message(RuntimeError("no disk"), "http://x") == "RuntimeError: no disk"
 
 
 def test_artifacts_are_left_to_a_server_and_else_lie_beside_the_runs(tmp_path: Path) -> None:

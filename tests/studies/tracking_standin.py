@@ -6,17 +6,20 @@ python -m tests.studies.tracking_standin RUNS --stage simota --seed 0 --epochs 2
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
+import resource
 import socket
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from roadmap.protocols import DEMO, stage_recipe
 from roadmap.recipe import DatasetConfig, Run, to_json
 from roadmap.record import RunFolder, append_line, now, write_json
-from studies.tracking import Tracker, start_tracking
+from studies.tracking import start_tracking
 
 SHAPES = DatasetConfig("embedded-shapes", "0123456789abcdef0123456789abcdef", 8, 480, 120)
 
@@ -112,32 +115,63 @@ def write_result(folder: RunFolder, epochs: int, finished: str | None = None) ->
     return result
 
 
-def train(runs: Path, stage: str, seed: int, epochs: int, seconds: float, uri: str | None) -> str | None:
-    """One attempt from where the record stands to the end; returns what is not mirrored."""
+def train(
+    runs: Path, stage: str, seed: int, epochs: int, seconds: float, uri: str | None, idle: bool = False
+) -> dict[str, Any]:
+    """One attempt from where the record stands to the end.
+
+    seconds: of an epoch. idle: sleep through it, as the host does while a device computes; else compute.
+    Returns ``training`` (wall seconds of all epochs), ``calls`` (of them in the tracker), ``starting`` and
+    ``closing`` (wall seconds of these calls), ``mirror_cpu`` (processor seconds of the mirroring process) and
+    ``left_over`` (what is not mirrored).
+    """
     folder = write_start(runs, stage, seed)
     with folder.lock():
+        began = time.perf_counter()
         tracker = start_tracking(folder, uri)
+        starting = time.perf_counter() - began
         done = max((row["epoch"] for row in folder.metrics()), default=0)
-        started = time.perf_counter()
+        began, calls = time.perf_counter(), 0.0
         for epoch in range(done + 1, epochs + 1):
-            _one_epoch(folder, tracker, epoch, stage, seconds)
-        print(f"training took {time.perf_counter() - started:.3f} s", flush=True)
+            time.sleep(seconds) if idle else _compute(seconds)
+            row = epoch_row(epoch, stage, seconds)
+            append_line(folder.path / "metrics.jsonl", row)
+            before = time.perf_counter()
+            tracker.epoch(row)
+            calls += time.perf_counter() - before
+        training = time.perf_counter() - began
         tracker.finish(write_result(folder, epochs))
-        append_line(
-            folder.path / "attempts.jsonl",
-            {"event": "end", "attempt": 1, "time": now(), "reason": "finished", "epoch": epochs},
-        )
-        return tracker.close()
+        attempt = {"attempt": len(folder.attempts()), "time": now(), "reason": "finished", "epoch": epochs}
+        append_line(folder.path / "attempts.jsonl", {"event": "end", **attempt})
+        began = time.perf_counter()
+        left_over = tracker.close()
+        closing = time.perf_counter() - began
+    times = {"training": training, "calls": calls, "starting": starting, "closing": closing}
+    mirror = resource.getrusage(resource.RUSAGE_CHILDREN)
+    times["mirror_cpu"] = mirror.ru_utime + mirror.ru_stime
+    return {"run": folder.name, **times, "left_over": left_over}
 
 
-def _one_epoch(folder: RunFolder, tracker: Tracker, epoch: int, stage: str, seconds: float) -> None:
-    """Compute for about ``seconds`` (not sleep: a tracker that takes processor time must show)."""
-    until = time.process_time() + seconds
-    while time.process_time() < until:
-        math.fsum(1 / k for k in range(1, 2000))
-    row = epoch_row(epoch, stage, seconds)
-    append_line(folder.path / "metrics.jsonl", row)
-    tracker.epoch(row)
+def _compute(seconds: float) -> None:
+    """A fixed amount of work: about ``seconds`` on this machine when it is idle."""
+    for _ in range(round(seconds * _loops_per_second())):
+        _loop()
+
+
+def _loop() -> float:
+    return math.fsum(1 / k for k in range(1, 2000))
+
+
+@cache
+def _loops_per_second() -> float:
+    """How fast this machine is; from the environment when several processes must do the same work."""
+    given = os.environ.get("STANDIN_LOOPS_PER_SECOND")
+    if given is not None:
+        return float(given)
+    began = time.process_time()
+    for _ in range(200):
+        _loop()
+    return 200 / (time.process_time() - began)
 
 
 def main() -> None:
@@ -148,9 +182,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--uri")
-    arguments = vars(parser.parse_args())
-    left_over = train(**arguments)
-    print(f"left over: {left_over}")
+    parser.add_argument("--idle", action="store_true")
+    print(json.dumps(train(**vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

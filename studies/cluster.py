@@ -20,7 +20,7 @@ def submit_study(
     """Submit what of a plan is missing; the exit status. Raises ValueError with Slurm's own reason."""
     if options.again:
         raise ValueError(
-            "--again would start a run from scratch at every requeue; on a cluster move the run's folder away "
+            "--again would start a run anew at every requeue; on a cluster move the run's folder away "
             "and submit again"
         )
     runs = Path(options.runs).absolute()

@@ -119,7 +119,7 @@ def measure(
     import torch
 
     from studies.cli import embedded_folder
-    from studies.session import data_workers, prepare_process
+    from studies.process import data_workers, prepare_process
     from yolox_core.build import build_detector, build_pipelines
     from yolox_core.data.coco import open_splits
     from yolox_core.data.loader import TrainStream, training_side

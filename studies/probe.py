@@ -53,7 +53,7 @@ class Stopwatch:
         """An iteration at this input side has ended."""
         self.seen += 1
         if self.seen == WARM_UP:
-            self.started = moment
+            self.started = self.ended = moment
         if self.started is None or self.seen <= WARM_UP:
             return
         batch = self.recipe.training.batch_size

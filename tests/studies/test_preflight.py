@@ -1,0 +1,119 @@
+"""What a process of the check job says about its machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from studies import preflight
+from studies.preflight import Finding
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Healthy) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}/"
+        http.shutdown()
+        thread.join()
+
+
+def test_a_tracker_that_answers(server: str) -> None:
+    assert preflight._check_tracker(server).ok
+
+
+def test_a_tracker_that_does_not(server: str) -> None:
+    refused = preflight._check_tracker("http://127.0.0.1:9")
+    assert not refused.ok
+    assert "does not answer" in refused.detail
+    assert "studies.sync" in refused.fix
+    assert not preflight._check_tracker(f"{server}elsewhere").ok
+
+
+def test_local_trackers(tmp_path: Path) -> None:
+    assert preflight._check_tracker("").ok
+    assert preflight._check_tracker(f"sqlite:///{tmp_path}/mlflow.db").ok
+    assert not preflight._check_tracker(f"sqlite:///{tmp_path}/nowhere/mlflow.db").ok
+
+
+def test_a_runs_folder(tmp_path: Path) -> None:
+    found = preflight._check_runs(tmp_path / "runs", 0)
+    assert "writable" in found.detail
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_runs_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = preflight._guarded("runs folder", lambda: preflight._check_runs(tmp_path / "file", 0))
+    assert (found.check, found.ok) == ("runs folder", False)
+    assert "file" in found.detail
+
+
+def test_a_dataset_that_is_missing_is_told_the_layout(tmp_path: Path) -> None:
+    found = preflight._guarded("dataset", lambda: preflight._check_dataset(str(tmp_path)))
+    assert not found.ok
+    assert "instances_train2017.json" in found.detail
+
+
+def test_gpus_granted_and_gpus_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert [f.ok for f in preflight._check_gpus(2)] == [True, True]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert [f.ok for f in preflight._check_gpus(2)] == [False, True]
+    assert preflight._check_gpus(0) == []
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_PACKAGES", ("json", "no_such_package"))
+    found = preflight._check_packages()
+    assert not found.ok
+    assert "no_such_package" in found.detail
+    assert "site profile" in found.fix
+
+
+def test_missing_slurm_commands_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert preflight._check_slurm().ok
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = preflight._check_slurm()
+    assert not found.ok
+    assert "squeue, scontrol, srun" in found.detail
+    assert "resubmit" in found.fix
+
+
+def test_everything_together_leaves_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SLURM_PROCID", "SLURM_JOB_ID", "COCO_DIR", "MLFLOW_TRACKING_URI", "YOLOX_DISTRIBUTED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(preflight, "_ROOM_BYTES", 1)
+    arguments = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    assert preflight.main(arguments) == 0
+    told = json.loads((tmp_path / "process-0.json").read_text())
+    checks = [Finding(**finding).check for finding in told["findings"]]
+    assert checks == [
+        *["packages", "rendezvous", "locks", "dataset", "runs folder", "tracker", "Slurm's commands"]
+    ]
+    assert "process 0 on" in capsys.readouterr().out
+    assert preflight.main([*arguments, "--nodes", "2"]) == 1  # one process is not two nodes

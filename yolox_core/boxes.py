@@ -34,10 +34,15 @@ def pairwise_iou(
 
     Coordinates are handled one by one, so that the largest temporary is (B, G, N) and not (B, G, N, 4).
     """
-    a, b = cxcywh_to_xyxy(a_cxcywh), cxcywh_to_xyxy(b_cxcywh)
-    ax1, ay1, ax2, ay2 = (c.unsqueeze(-1) for c in a.unbind(-1))
-    bx1, by1, bx2, by2 = (c.unsqueeze(-2) for c in b.unbind(-1))
+    (ax1, ay1, ax2, ay2), area_a = _corners(a_cxcywh, -1)
+    (bx1, by1, bx2, by2), area_b = _corners(b_cxcywh, -2)
     intersection = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_min_(0)
-    intersection.mul_(torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_min_(0))
-    union = a_cxcywh[..., 2:].prod(-1).unsqueeze(-1) + b_cxcywh[..., 2:].prod(-1).unsqueeze(-2)
-    return intersection.div_(union.sub_(intersection).clamp_min_(1e-16))
+    intersection *= torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_min_(0)
+    union = (area_a + area_b).sub_(intersection).clamp_min_(1e-16)
+    return intersection.div_(union)
+
+
+def _corners(boxes_cxcywh: Float[Tensor, "B M 4"], axis: int) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Left, top, right, bottom and area, each contiguous, with a new dimension at ``axis``."""
+    x, y, w, h = boxes_cxcywh.movedim(-1, 0).contiguous().unsqueeze(axis)
+    return (x - w * 0.5, y - h * 0.5, x + w * 0.5, y + h * 0.5), w * h

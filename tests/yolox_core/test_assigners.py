@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from tests.yolox_core.scenes import (
     select,
     targets,
 )
+from yolox_core.assigners import simota
 from yolox_core.assigners.center import CenterAssigner
 from yolox_core.assigners.common import Assigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
@@ -37,12 +39,25 @@ from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
 RANGES = (8.0, 16.0)  # small enough for every level to be used in a 64-pixel image
 
+
+@dataclass(frozen=True)
+class ImageByImage:
+    """SimOTA as a CPU does it with batches that are too large for its cache."""
+
+    assigner: SimOTAAssigner
+
+    def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
+        with mock.patch.object(simota, "CACHE_ENTRIES", 0):
+            return self.assigner(priors, prediction, targets)
+
+
 ON_POINTS: dict[str, Assigner] = {
     "centre cell": CenterAssigner(0, RANGES),
     "centre 3x3": CenterAssigner(1, RANGES),
     "simota": SimOTAAssigner(),
     "simota, later geometry": SimOTAAssigner(geometry="center", center_radius=1.5),
     "simota, k = 1": SimOTAAssigner(dynamic=False),
+    "simota, image by image": ImageByImage(SimOTAAssigner()),
     "one-to-one": OneToOneAssigner(),
 }
 ON_ANCHORS: dict[str, Assigner] = {
@@ -50,6 +65,7 @@ ON_ANCHORS: dict[str, Assigner] = {
     "best anchor, 3x3": MaxIoUAssigner(1, 0.7),
     "simota": SimOTAAssigner(),
     "simota, k = 1": SimOTAAssigner(dynamic=False),
+    "simota, image by image": ImageByImage(SimOTAAssigner()),
     "one-to-one": OneToOneAssigner(),
 }
 CASES = [pytest.param(a, POINTS, id=f"{name}, points") for name, a in ON_POINTS.items()]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.crowd import CODING, make_priors, make_raw, make_targets
 from tests.yolox_core.scenes import (
     ANCHORS,
     CLASSES,
@@ -24,10 +26,12 @@ from tests.yolox_core.scenes import (
     points,
     positives,
     prior_at,
+    random_prediction,
     scenes,
     targets,
 )
-from yolox_core.assigners.simota import SimOTAAssigner, classification_cost
+from yolox_core.assigners import simota
+from yolox_core.assigners.simota import Candidates, SimOTAAssigner, classification_cost
 from yolox_core.structures import Prediction, Priors
 
 PRIORS = points((4, 4, 8))  # points at 4, 12, 20, 28
@@ -58,6 +62,10 @@ def assign(
     prediction: Prediction, *objects: Object, assigner: SimOTAAssigner | None = None, priors: Priors = PRIORS
 ) -> dict[int, int]:
     return positives((assigner or SimOTAAssigner())(priors, prediction, targets(list(objects))))
+
+
+def candidates(prediction: Prediction) -> Candidates:
+    return Candidates(prediction.boxes_cxcywh, prediction.objectness, prediction.classes)
 
 
 HALF = (16.0, 16.0, 16.0, 8.0)  # IoU 0.5 with BOX
@@ -163,7 +171,7 @@ def test_later_geometry_uses_the_centre_square_alone() -> None:
 def test_classification_cost_by_hand() -> None:
     """Two classes, probabilities 1/2 and objectness 1/2: the score is 1/2 for both, two terms of ln 2."""
     prediction = blank_prediction(PRIORS, classes=2)
-    cost = classification_cost(prediction, targets([THING]))
+    cost = classification_cost(candidates(prediction), torch.tensor([[0]]))
     torch.testing.assert_close(cost, torch.full((1, 1, 16), 2 * math.log(2)))
 
 
@@ -176,7 +184,7 @@ def test_classification_cost_is_binary_cross_entropy_against_one_hot() -> None:
         objectness=torch.randn(1, 16, generator=generator) * 3,
     )
     labels = [0, 3, 4]
-    cost = classification_cost(prediction, targets([(*BOX, label) for label in labels]))
+    cost = classification_cost(candidates(prediction), torch.tensor([labels]))
     score = (prediction.classes.sigmoid() * prediction.objectness.sigmoid()[..., None]).sqrt()
     for row, label in enumerate(labels):
         one_hot = torch.nn.functional.one_hot(torch.full((16,), label), 5).float()
@@ -204,6 +212,46 @@ def test_agrees_with_the_rule_in_plain_python(
     expected = by_rule(assigner, priors, scene.prediction, scene.objects[0])
     assume(expected is not None)
     assert positives(assigner(priors, scene.prediction, scene.targets)) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_image_by_image_is_the_whole_batch_at_the_real_size(seed: int) -> None:
+    """640 pixels, 80 classes, up to 40 objects and none: to the bit, on a CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    priors = make_priors(640)
+    crowd = make_targets(generator, 3, 640, fewest=0)
+    raw, objectness, classes = make_raw(generator, priors, crowd)
+    prediction = Prediction(CODING.decode(raw, priors), raw, objectness, classes)
+    parts = SimOTAAssigner()(priors, prediction, crowd)
+    whole = SimOTAAssigner().claim(priors, candidates(prediction), crowd).assignment(len(priors.strides))
+    assert parts.matched.equal(whole.matched)
+    assert parts.iou.equal(whole.iou)
+    assert (parts.matched >= 0).sum() > 50
+
+
+@pytest.mark.parametrize("entries", [1, 84 * 4, 84 * 4 * 2, 84 * 4 * 5])
+def test_a_batch_taken_apart_is_put_together_again(entries: int) -> None:
+    """Tables of one, one, two and all images, as accelerators make them."""
+    prediction = random_prediction(POINTS, 5, seed=1)
+    crowd = targets([THING], [], [THING, (30, 30, 40, 20, 2)], [THING] * 4, [(50, 9, 9, 9, 1)])
+    whole = SimOTAAssigner()(POINTS, prediction, crowd)
+    with mock.patch.object(simota, "DEVICE_ENTRIES", entries):
+        parts = SimOTAAssigner()(POINTS, prediction, crowd)
+    assert parts.matched.equal(whole.matched)
+    assert parts.iou.equal(whole.iou)
+
+
+def test_the_only_positive_of_many_equally_cheap_priors_is_the_first() -> None:
+    """As an untrained head has it: no overlap, and costs that differ by less than the penalty's rounding."""
+    priors = make_priors(640)
+    prediction = blank_prediction(priors, classes=80)
+    tiny = targets([(96.0, 96.0, 2.0, 2.0, 0)])
+    ((prior, _),) = positives(SimOTAAssigner()(priors, prediction, tiny)).items()
+    near = (priors.boxes_cxcywh[:, :2] - 96).abs().amax(-1) < 2.5 * priors.strides
+    inside = (priors.boxes_cxcywh[:, :2] - 96).abs().amax(-1) < 1
+    assert int(near.sum()) > 10
+    assert not inside.any()
+    assert prior == int(near.nonzero()[0])
 
 
 def by_rule(

@@ -6,6 +6,7 @@ back from the device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +31,15 @@ def nothing_assigned(prediction: Prediction) -> Assignment:
     return Assignment(
         matched, torch.zeros_like(prediction.objectness), torch.zeros_like(matched, dtype=torch.bool)
     )
+
+
+def axes(priors: Priors) -> Iterator[tuple[Float[Tensor, " W"], Float[Tensor, " H"], Float[Tensor, ""]]]:
+    """Per level: x of its columns and y of its rows (centres of the cells, in pixels), and its stride."""
+    for (_, columns), (start, end) in zip(priors.grid, pairwise(priors.level_starts), strict=True):
+        row = columns * priors.per_cell
+        xs = priors.boxes_cxcywh[start : start + row : priors.per_cell, 0]
+        ys = priors.boxes_cxcywh[start:end:row, 1]
+        yield xs, ys, priors.strides[start]
 
 
 def resolve_claims(claimed: Bool[Tensor, "B G N"], cost: Float[Tensor, "B G N"]) -> Tensor:

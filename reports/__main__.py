@@ -4,8 +4,10 @@
     python -m reports --study head --runs DIR --out DIR
     python -m reports --json                   the figures as one JSON document on stdout
 
-Nothing is trained or measured; runs may still be going on. Exit status: 0 built, 2 wrong usage,
-3 no finished runs.
+    python -m reports --check                  fail when a claim of the paper fails, for a CI
+
+Nothing is trained or measured; runs may still be going on. Exit status: 0 built, 1 with --check when a
+claim measured under the paper's protocol fails, 2 wrong usage, 3 no finished runs.
 """
 
 from __future__ import annotations
@@ -14,8 +16,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-WRONG_USAGE, NO_FINISHED_RUNS = 2, 3
+if TYPE_CHECKING:
+    from reports.build import Report
+
+CLAIM_FAILED, WRONG_USAGE, NO_FINISHED_RUNS = 1, 2, 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +37,16 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--runs", type=Path, default=Path("runs"), help="run records (default: %(default)s)")
     result.add_argument("--out", type=Path, help="where the report goes (default: RUNS/STUDY/report)")
     result.add_argument("--no-figures", action="store_true", help="tables only, in a fraction of the time")
+    result.add_argument(
+        "--images",
+        action="store_true",
+        help="add each step's interval over validation images; reads the annotation files the records name",
+    )
+    result.add_argument(
+        "--check",
+        action="store_true",
+        help="exit with status 1 when a claim measured under the paper's protocol fails",
+    )
     result.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
     return result
 
@@ -42,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     from reports.collect import NoFinishedRunsError
 
     try:
-        report = build_report(options.runs, options.study, options.out, not options.no_figures)
+        report = build_report(
+            options.runs, options.study, options.out, not options.no_figures, options.images
+        )
     except NoFinishedRunsError as error:
         print(error, file=sys.stderr)
         return NO_FINISHED_RUNS
@@ -51,10 +69,27 @@ def main(arguments: list[str] | None = None) -> int:
         return WRONG_USAGE
     if options.json:
         print(json.dumps(report.data, indent=1, ensure_ascii=False, allow_nan=False))
-        return 0
-    print(report.summary)
-    print(f"\nreport: {report.out / 'report.md'}")
-    return 0
+    else:
+        print(report.summary)
+        print(f"\nreport: {report.out / 'report.html'} and {report.out / 'report.md'}")
+    return _check(report) if options.check else 0
+
+
+def _check(report: Report) -> int:
+    """Status of ``--check``, said on stderr."""
+    from reports.verdicts import NOT_MEASURED
+
+    failing = [verdict for verdict in report.verdicts if verdict.fails]
+    measured = [verdict for verdict in report.verdicts if verdict.label != NOT_MEASURED]
+    for verdict in failing:
+        print(
+            f"failed: {verdict.claim.statement} ({verdict.claim.source}): {verdict.reason}", file=sys.stderr
+        )
+    if not measured:
+        print("check: no claim was measured under the paper's protocol", file=sys.stderr)
+    else:
+        print(f"check: {len(failing)} of {len(measured)} measured claims failed", file=sys.stderr)
+    return CLAIM_FAILED if failing else 0
 
 
 if __name__ == "__main__":

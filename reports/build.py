@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports import latex, page, table2_text
+from reports.assumptions import DECISIONS, Assumption, read_assumptions
 from reports.caption import deviation_rows, table_caption
 from reports.collect import Collection, collect
 from reports.groups import group_runs
+from reports.images import steps_over_images
 from reports.section import Section
 from reports.table2 import Table2, build_table2
+from reports.verdict_text import Judged, judge_all, verdict_grid, verdict_records
+from reports.verdicts import Verdict
+from reports.webpage import html_page
 from roadmap.record import write_atomic
 
 if TYPE_CHECKING:
@@ -32,12 +37,16 @@ MANIFEST = "report.json"
 
 @dataclass(frozen=True)
 class Report:
-    """What was written. files: every file of the report. summary: tables for a terminal."""
+    """What was written. files: every file of the report. summary: tables for a terminal.
+
+    verdicts: one per claim of the paper, on the best evaluated epoch. data: what report.json holds.
+    """
 
     study: str
     out: Path
     files: tuple[Path, ...]
     summary: str
+    verdicts: tuple[Verdict, ...]
     data: dict[str, Any]
 
 
@@ -46,11 +55,20 @@ def default_out(runs: Path, study: str) -> Path:
     return runs / study / "report"
 
 
-def build_report(runs: Path, study: str = "roadmap", out: Path | None = None, figures: bool = True) -> Report:
+def build_report(
+    runs: Path,
+    study: str = "roadmap",
+    out: Path | None = None,
+    figures: bool = True,
+    images: bool = False,
+    decisions: Path = DECISIONS,
+) -> Report:
     """Rebuild every table and figure of a study from its run records below ``runs``.
 
     Files of an earlier report in ``out`` that this one does not write are removed; other files there are
     left alone. ``figures=False`` leaves the figures out (tables alone take a fraction of a second).
+    ``images=True`` adds each step's bootstrap interval over validation images, which needs the annotation
+    files that the records point at. ``decisions``: the notes whose titles are listed as assumptions.
     Raises ValueError for a study that is no folder name, and NoFinishedRunsError (a ValueError) when
     there is nothing to show yet.
     """
@@ -67,15 +85,25 @@ def build_report(runs: Path, study: str = "roadmap", out: Path | None = None, fi
         grid = table2_text.grid(table)
         caption = table_caption(table)
         drawn = _draw(table, folder) if figures else ()
-        sections.append(Section(group, table, grid, caption, deviation_rows(group), folder, drawn))
+        over_images = steps_over_images(group) if images else None
+        sections.append(
+            Section(group, table, grid, caption, deviation_rows(group), folder, drawn, over_images)
+        )
+    judged = judge_all(collection.runs)
     files = [path for section in sections for path in _write_section(section)]
-    files += _write_pages(collection, sections, out)
-    data = page.as_json(collection, sections)
+    files += _write_pages(collection, sections, judged, read_assumptions(decisions), out)
+    data = page.as_json(collection, sections, judged)
     data["files"] = sorted(path.relative_to(out).as_posix() for path in [*files, out / MANIFEST])
     _remove_stale(out, data["files"])
     _write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    summary = page.summary(collection, sections)
-    return Report(study, out, tuple(out / name for name in data["files"]), summary, data)
+    return Report(
+        study,
+        out,
+        tuple(out / name for name in data["files"]),
+        page.summary(collection, sections, judged),
+        tuple(item.best for item in judged),
+        data,
+    )
 
 
 def _draw(table: Table2, folder: Path) -> tuple[Drawn, ...]:
@@ -88,19 +116,31 @@ def _write_section(section: Section) -> list[Path]:
     name = section.table_name
     files = [section.folder / f"{name}.{kind}" for kind in ("md", "tex", "csv")]
     _write(files[0], page.markdown_table(section))
-    halves = (table2_text.ACCURACY, table2_text.COST)
-    _write(files[1], latex.table(section.grid, halves, section.caption, f"tab:{section.group.slug}"))
+    _write(files[1], page.latex_table(section))
     _write(files[2], table2_text.csv_text(section.table))
     return files + [path for figure in section.figures for path in figure.files]
 
 
-def _write_pages(collection: Collection, sections: Sequence[Section], out: Path) -> list[Path]:
+def _write_pages(
+    collection: Collection,
+    sections: Sequence[Section],
+    judged: Sequence[Judged],
+    assumptions: Sequence[Assumption],
+    out: Path,
+) -> list[Path]:
+    title = page.title(collection)
+    inputs = [rf"\input{{{s.group.slug}/{s.table_name}.tex}}" for s in sections]
+    touched = [item for item in judged if item.touched]
     pages = {
-        "report.md": page.markdown_page(collection, sections),
-        "report.tex": latex.document(
-            [rf"\input{{{s.group.slug}/{s.table_name}.tex}}" for s in sections], page.title(collection)
-        ),
+        "report.md": page.markdown_page(collection, sections, judged, assumptions),
+        "report.html": html_page(collection, sections, judged, assumptions, title),
+        "verdicts.csv": table2_text.to_csv(verdict_records(judged)),
     }
+    if touched:
+        inputs.append(r"\input{verdicts.tex}")
+        caption, label = page.verdicts_caption(judged), f"tab:verdicts-{collection.study}"
+        pages["verdicts.tex"] = latex.table(verdict_grid(touched), None, caption, label)
+    pages["report.tex"] = latex.document(inputs, title)
     for name, text in pages.items():
         _write(out / name, text)
     return [out / name for name in pages]

@@ -70,8 +70,11 @@ def table_caption(table: Table2) -> Caption:
 
 def short_caption(group: Group) -> str:
     """Conditions in a line, for below a figure."""
-    mark = f"Measured: {group.mark.upper()}. " if group.mark else ""
-    return f"{mark}{dataset_sentence(group.dataset)} {seeds_sentence(group)}"
+    mark = f" ({group.mark.upper()})" if group.mark else ""
+    counts = sorted({len(stage.seeds) for stage in group.stages})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    plural = "" if counts[-1] == 1 else "s"
+    return f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
 
 
 def mark_sentence(group: Group) -> str:

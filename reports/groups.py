@@ -13,6 +13,7 @@ from typing import Any
 
 from reports.collect import RunRecord
 from roadmap.stages import STAGE_NAMES, STAGES
+from yolox_core.config import MODELS
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class StageRuns:
 class Group:
     """All shown runs of one dataset under one protocol.
 
-    stages: in the roadmap's order, then by name. warnings: what a reader must know before comparing rows.
+    stages: in the roadmap's order, then the named models by size, then by name.
+    warnings: what a reader must know before comparing rows.
     """
 
     study: str
@@ -93,7 +95,8 @@ def _group(study: str, runs: Sequence[RunRecord]) -> Group:
 
 
 def _order(stage: str) -> tuple[int, str]:
-    return (STAGE_NAMES.index(stage) if stage in STAGE_NAMES else len(STAGE_NAMES), stage)
+    known = (*STAGE_NAMES, *MODELS)
+    return (known.index(stage) if stage in known else len(known), stage)
 
 
 def _stage_runs(stage: str, runs: Sequence[RunRecord]) -> StageRuns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.caption import Caption
-from reports.grid import Grid
+from reports.grid import Cell, Grid
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -17,8 +17,12 @@ _ESCAPES = {
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "–": "--", "—": "---", "…": r"\ldots{}",
     "“": "``", "”": "''", "‘": "`", "’": "'", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$",
-    "µ": r"\textmu{}", "°": r"\textdegree{}", "\u00a0": "~", "\n": " ", "\t": " ", "\r": " ",
+    "≈": r"$\approx$", "µ": r"\textmu{}", "°": r"\textdegree{}", "\u00a0": "~", "\n": " ", "\t": " ",
+    "\r": " ",
 }  # fmt: skip
+
+#: A column of text that wraps, of a width that leaves room for a few others.
+_PARAGRAPH = r"p{0.155\linewidth}"
 
 
 def escape(text: str) -> str:
@@ -26,18 +30,20 @@ def escape(text: str) -> str:
     return "".join(_character(c) for c in text)
 
 
-def table(grid: Grid, halves: Sequence[tuple[str, ...]], caption: Caption, label: str) -> str:
+def table(grid: Grid, halves: Sequence[tuple[str, ...]] | None, caption: Caption, label: str) -> str:
     """A floating ``table*``: a tabular per half (headings of columns), run ids and deviations below.
 
-    In one tabular the columns would be wider than a page of a two-column paper.
+    In one tabular the columns of the main table would be wider than a page; None leaves a grid whole.
     """
-    parts = [tabular(grid.only(headings)) for headings in halves]
+    parts = [tabular(grid.only(headings)) for headings in halves] if halves else [tabular(grid)]
     below = [rf"Run ids: {_run_ids(grid)}."] if grid.notes else []
     below += [escape(sentence) for sentence in caption.below]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}[!htbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4.5pt}%",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4.5pt}%"
+        if halves
+        else r"\centering\scriptsize\setlength{\tabcolsep}{3pt}%",
         rf"\caption{{{_caption(caption)}}}",
         rf"\label{{{label}}}",
         r"\vspace{4pt}",
@@ -63,10 +69,17 @@ def tabular(grid: Grid) -> str:
     lines.append(" & ".join(escape(column.title) for column in grid.columns) + r" \\")
     lines.append(r"\midrule")
     for row in grid.rows:
-        # Zero width keeps the digits of a column below each other.
-        cells = [escape(c.text) + (rf"\rlap{{\textsuperscript{{{c.note}}}}}" if c.note else "") for c in row]
-        lines.append(" & ".join(cells) + r" \\")
+        cells = [_cell(cell, column.align) for cell, column in zip(row, grid.columns, strict=True)]
+        lines.append(" & ".join(cells) + r" \\" + (r" \addlinespace" if "p" in _alignment(grid) else ""))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _cell(cell: Cell, align: str) -> str:
+    # Zero width keeps the digits of a column below each other.
+    note = rf"\rlap{{\textsuperscript{{{cell.note}}}}}" if cell.note else ""
+    # \raggedright redefines the \\ that ends a row.
+    start = r"\raggedright\let\\\tabularnewline " if align == "p" else ""
+    return start + escape(cell.text) + note
 
 
 def document(fragments: Sequence[str], title: str) -> str:
@@ -102,7 +115,7 @@ def _breakable(text: str) -> str:
 
 
 def _alignment(grid: Grid) -> str:
-    return "".join(column.align for column in grid.columns)
+    return "".join(_PARAGRAPH if column.align == "p" else column.align for column in grid.columns)
 
 
 def _character(c: str) -> str:

@@ -13,11 +13,15 @@ from reports.table2 import Table2
 
 if TYPE_CHECKING:  # matplotlib stays unloaded until something is drawn
     from reports.figures.catalogue import Drawn
+    from reports.images import OverImages
 
 
 @dataclass(frozen=True)
 class Section:
-    """A group's table, in numbers and in text, its caption and deviations, and its figures' files."""
+    """A group's table, in numbers and in text, its caption and deviations, and its figures' files.
+
+    over_images: gains over validation images, None unless asked for.
+    """
 
     group: Group
     table: Table2
@@ -26,6 +30,7 @@ class Section:
     deviations: tuple[DeviationRow, ...]
     folder: Path
     figures: tuple[Drawn, ...]
+    over_images: OverImages | None = None
 
     @property
     def table_name(self) -> str:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from reports.collect import RunRecord
 from reports.groups import Group, StageRuns
-from reports.published import Published, plan_rows
+from reports.published import Published, RowPlan, plan_rows
 from reports.statistics import standard_deviation
 
 
@@ -31,10 +31,12 @@ class Row:
 
     AP in percent, params in millions, gflops in the paper's convention, latency in ms (forward pass).
     params and gflops are the trained model's; the full ones those of the paper's model of this stage.
+    previous: the stage that it builds on, None where stages do not build on each other.
     """
 
     stage: str | None
     label: str
+    previous: str | None = None
     seeds: tuple[int, ...] = ()
     ap_best: Measured | None = None
     gain: Measured | None = None
@@ -76,6 +78,17 @@ class LatencyConditions:
     repeats: int | None
 
 
+def leading(table: Table2, count: int) -> Table2:
+    """The table with only the ``count`` measured stages of the highest AP, in their order."""
+    measured = [row for row in table.rows if row.ap_best is not None]
+    if len(measured) <= count:
+        return table
+    best = sorted(measured, key=lambda r: -r.ap_best.mean if r.ap_best else 0.0)[:count]
+    kept = {row.stage for row in best}
+    group = replace(table.group, stages=tuple(s for s in table.group.stages if s.stage in kept))
+    return replace(table, group=group, rows=tuple(r for r in table.rows if r.stage in kept))
+
+
 def build_table2(group: Group) -> Table2:
     """The main table of a group."""
     conditions, notes = _common_conditions(group)
@@ -84,25 +97,25 @@ def build_table2(group: Group) -> Table2:
     for plan in plans:
         stage = group.find(plan.stage) if plan.stage else None
         if stage is None:
-            rows.append(Row(plan.stage, plan.label, published=plan.published))
+            rows.append(Row(plan.stage, plan.label, plan.previous, published=plan.published))
             continue
         before = group.find(plan.previous) if plan.previous else None
-        rows.append(_measured_row(plan.label, stage, before, plan.published, conditions))
+        rows.append(_measured_row(plan, stage, before, conditions))
     return Table2(group, tuple(rows), conditions, notes)
 
 
 def _measured_row(
-    label: str,
+    plan: RowPlan,
     stage: StageRuns,
     before: StageRuns | None,
-    published: Published | None,
     conditions: LatencyConditions | None,
 ) -> Row:
     runs = stage.runs
     timed = [run for run in runs if latency_conditions(run) == conditions and run.latency is not None]
     return Row(
         stage.stage,
-        label,
+        plan.label,
+        plan.previous,
         stage.seeds,
         ap_best=measure(runs, lambda r: r.best["AP"]),
         gain=paired_gain(stage, before) if before else None,
@@ -113,7 +126,7 @@ def _measured_row(
         gflops_full=measure(runs, lambda r: _full(r, "gflops_paper", 1.0)),
         latency=measure(timed, _forward),
         fps=measure(timed, lambda r: 1000 / _forward(r)),
-        published=published,
+        published=plan.published,
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.figures import curves, head_curves, roadmap, tradeoffs
 from reports.figures.style import drawing, save
-from reports.table2 import Table2
+from reports.table2 import Table2, leading
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class _Entry:
     text: str
     draw: Callable[[Table2], Figure | None]
 
+
+#: In the place of the first, for stages that do not build on each other.
+_STAGES = _Entry(
+    "stages", "AP of each stage", "Whiskers: 95 % t interval of the mean over seeds.", roadmap.draw
+)
 
 _ENTRIES = (
     _Entry(
@@ -72,12 +77,23 @@ _ENTRIES = (
 )
 
 
+#: More stages than this cannot be told apart in a figure of column width.
+MOST_STAGES = 16
+
+
 def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
-    """Draw every figure that has something to show; files go to ``folder``."""
+    """Draw every figure that has something to show; files go to ``folder``.
+
+    Of a study with many stages, those of the highest AP.
+    """
     drawn = []
+    shown = leading(table, MOST_STAGES)
+    note = "" if shown is table else f" Shown: the {MOST_STAGES} stages of the highest AP."
+    steps = any(row.previous for row in table.rows)
     with drawing():
-        for entry in _ENTRIES:
-            figure = entry.draw(table)
+        for entry in _ENTRIES if steps else (_STAGES, *_ENTRIES[1:]):
+            figure = entry.draw(shown)
             if figure is not None:
-                drawn.append(Drawn(entry.name, entry.title, entry.text, save(figure, folder, entry.name)))
+                files = save(figure, folder, entry.name)
+                drawn.append(Drawn(entry.name, entry.title, entry.text + note, files))
     return tuple(drawn)

@@ -35,7 +35,7 @@ def draw(table: Table2) -> Figure | None:
     aps = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.ap)) is not None}
     if not aps:
         return None
-    losses = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.losses.get("loss")))}
+    losses = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.loss))}
     figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True, height_ratios=[2.4, 1])
     labels = {row.stage: row.label for row in table.rows if row.stage}
     for index, stage in enumerate(s.stage for s in group.stages):

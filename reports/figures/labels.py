@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+
+from reports.figures.style import BACKGROUND
 
 #: Where a label may go, as offsets in points from its point: nearest first, right before left.
 _OFFSETS = tuple(
@@ -57,6 +60,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], size: float = 7.0) -> None
             label.text, (label.x, label.y), center, textcoords="offset points", fontsize=size,
             color=label.color, ha="center", va="center",
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": label.color} if far else None,
+            path_effects=[withStroke(linewidth=1.6, foreground=BACKGROUND)], zorder=5,
         )  # fmt: skip
 
 

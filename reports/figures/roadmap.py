@@ -1,5 +1,7 @@
 """AP along the roadmap as steps, with intervals over seeds, beside the paper's steps.
 
+In a study whose stages do not build on each other, the same without the steps.
+
 Under the paper's conditions both share one axis. Otherwise each has its own panel and scale: a demo's
 steps may be compared with the paper's in direction only.
 """
@@ -23,10 +25,14 @@ _TEXT_ROOM = 0.34
 
 @dataclass(frozen=True)
 class Step:
-    """A stage's AP in percent at a place (0 at the top), with its interval over seeds if there is one."""
+    """A stage's AP in percent at a place (0 at the top), with its interval over seeds if there is one.
+
+    follows: whether it builds on the stage above it.
+    """
 
     place: int
     ap: float
+    follows: bool
     interval: tuple[float, float] | None = None
 
 
@@ -35,7 +41,7 @@ def draw(table: Table2) -> Figure | None:
     rows = [row for row in table.rows if row.stage is not None]
     ours = [_step(i, row) for i, row in enumerate(rows) if row.ap_best is not None]
     theirs = [
-        Step(i, row.published.ap)
+        Step(i, row.published.ap, row.previous is not None)
         for i, row in enumerate(rows)
         if row.published and row.published.ap is not None
     ]
@@ -62,7 +68,9 @@ def draw(table: Table2) -> Figure | None:
 def _step(place: int, row: Row) -> Step:
     assert row.ap_best is not None
     interval = t_interval(row.ap_best.values)
-    return Step(place, row.ap_best.mean, (interval.low, interval.high) if interval else None)
+    return Step(
+        place, row.ap_best.mean, row.previous is not None, (interval.low, interval.high) if interval else None
+    )
 
 
 def _panel(axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str) -> None:
@@ -105,9 +113,9 @@ def _staircase(axes: Axes, steps: Sequence[Step], offset: float, color: str) -> 
 
 
 def _pairs(steps: Sequence[Step]) -> list[tuple[Step | None, Step]]:
-    """Each step with the one right before it in the roadmap, None where that was not measured."""
+    """Each step with the one that it builds on, None where that was not measured."""
     by_place = {step.place: step for step in steps}
-    return [(by_place.get(step.place - 1), step) for step in steps]
+    return [(by_place.get(step.place - 1) if step.follows else None, step) for step in steps]
 
 
 def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str, between: str) -> None:

@@ -106,7 +106,9 @@ def watermark(axes: Axes, mark: str, size: float = 17) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
-    """Write a figure in every format; the paths."""
+    """Write a figure in every format; the paths. Its layout is worked out once, so all show the same."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     paths = []
     for kind in FORMATS:
         path = folder / f"{name}.{kind}"

@@ -27,10 +27,11 @@ _LARGEST = 99.1
 
 @dataclass(frozen=True)
 class Ours:
-    """A measured stage. number: its place in the legend, from 1."""
+    """A measured stage. number: its place in the legend, from 1. follows: it builds on the one before."""
 
     number: int
     label: str
+    follows: bool
     x: Measured
     ap: Measured
     params_m: float
@@ -71,10 +72,10 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     if not mark:
         figure, (axes,) = new_figure(3.9)
         conditions = f"paper: {plot.paper}\nmeasured: {plot.ours}" if plot.ours else ""
-        _published_frame(axes, published, plot, [o.x.mean for o in ours], [o.ap.mean for o in ours])
+        _published_frame(axes, published, plot, [o.x.mean for o in ours], _extent(ours))
         axes.set_title(conditions)
         # One number for both: ours carry it, the paper's roadmap is the line beneath.
-        labels = [label for label in _published(axes, published, plot) if not label.text.isdigit()]
+        labels = _without_numbers(_published(axes, published, plot))
         labels += _measured(axes, ours, plot, 0.6)
         _legend(figure, published, "measured", ours)
         place_labels(axes, labels)
@@ -82,7 +83,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     figure, (top, bottom) = new_figure(5.5, rows=2, height_ratios=[1, 1.5])
     low, high = limits([o.x.mean for o in ours], least=max(o.x.mean for o in ours) * 0.2)
     top.set_xlim(max(0.0, low), high)
-    top.set_ylim(limits([o.ap.mean for o in ours], pad=0.12))
+    top.set_ylim(limits(_extent(ours), pad=0.12))
     mine = _measured(top, ours, plot, 1.0)
     watermark(top, mark)
     top.set_title(f"measured ({mark})")
@@ -90,6 +91,8 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     top.set_ylabel(f"AP (%), {mark}")
     _published_frame(bottom, published, plot)
     theirs = _published(bottom, published, plot)
+    if not any(o.follows for o in ours):  # then ours are not the roadmap's stages
+        theirs = _without_numbers(theirs)
     bottom.set_title("paper (COCO)")
     bottom.set_xlabel(_axis(plot.quantity, plot.paper))
     _legend(figure, published, f"measured ({mark})", ours)
@@ -120,7 +123,9 @@ def _ours(table: Table2, x: str) -> list[Ours]:
     for number, row in enumerate(stages, 1):
         place: Measured | None = getattr(row, x)
         if place is not None and row.ap_best is not None and row.params is not None:
-            found.append(Ours(number, _name(row), place, row.ap_best, row.params.mean))
+            found.append(
+                Ours(number, _name(row), row.previous is not None, place, row.ap_best, row.params.mean)
+            )
     return found
 
 
@@ -132,7 +137,8 @@ def _measured(axes: Axes, ours: Sequence[Ours], plot: _Plot, size: float) -> lis
     for o in ours:
         if o.ap.std:
             axes.errorbar(o.x.mean, o.ap.mean, yerr=o.ap.std, color=BLUE, elinewidth=0.8, capsize=2, zorder=3)
-    axes.plot(xs, aps, "-", color=BLUE, lw=0.6, alpha=0.6, zorder=3)
+    if any(o.follows for o in ours):
+        axes.plot(xs, aps, "-", color=BLUE, lw=0.6, alpha=0.6, zorder=3)
     axes.scatter(xs, aps, areas, color=BLUE, edgecolors=BACKGROUND, linewidths=0.4, zorder=4)
     return [
         Label(o.x.mean, o.ap.mean, str(o.number), BLUE, (area**0.5) / 2)
@@ -158,6 +164,14 @@ def _published(axes: Axes, points: Sequence[Point], plot: _Plot) -> list[Label]:
                 for p, area in zip(members, areas, strict=True)
             ]
     return labels
+
+
+def _without_numbers(labels: Sequence[Label]) -> list[Label]:
+    return [Label(x.x, x.y, "", x.color, x.radius) if x.text.isdigit() else x for x in labels]
+
+
+def _extent(ours: Sequence[Ours]) -> list[float]:
+    return [o.ap.mean + side * (o.ap.std or 0.0) for o in ours for side in (-1, 1)]
 
 
 def _area(params_m: float, plot: _Plot) -> float:

@@ -44,7 +44,7 @@ def test_the_page_shows_every_figure_and_both_kinds_of_missing_runs(demo_report:
     text = (demo_report.out / "report.md").read_text()
     for name in FIGURES:
         assert f"/{name}.png)" in text
-    assert "14 finished run(s), 1 unfinished, 1 left out" in text
+    assert "14 finished runs, 1 unfinished, 1 left out" in text
     assert "simota-s7-" in text
     assert "simota-s8-" in text
     assert "not valid JSON" in text

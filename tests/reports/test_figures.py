@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 from reports.collect import collect
 from reports.figures import curves, head_curves, roadmap, tradeoffs
+from reports.figures.catalogue import draw_all
 from reports.figures.points import latency_points, size_points
 from reports.figures.style import COLUMN, SERIES, drawing, save
 from reports.groups import group_runs
@@ -210,6 +211,24 @@ def test_files_hold_no_date_no_tool_and_no_type_3_font(runs: Path, tmp_path: Pat
         assert word not in pdf.read_bytes()
     assert not re.search(rb"/Subtype /Type3", pdf.read_bytes())  # journals refuse Type 3
     assert b"Software" not in png.read_bytes()
+
+
+def test_many_stages_are_cut_to_those_of_the_highest_ap(runs: Path, tmp_path: Path) -> None:
+    for index in range(20):
+        write_run(runs, f"trial-{index:02d}", ap=10.0 + index)
+    drawn = draw_all(table_of(runs), tmp_path)
+    assert [d.name for d in drawn] == ["stages", "speed_accuracy", "size_accuracy", "training_curves"]
+    assert all("the 16 stages of the highest AP" in d.text for d in drawn)
+
+
+def test_stages_that_do_not_build_on_each_other_have_no_steps(runs: Path) -> None:
+    for name in ("yolox-s", "yolox-m"):
+        write_run(runs, name)
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+        assert figure is not None
+        assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["yolox-s", "yolox-m"]
+        assert len(figure.axes[0].lines) == 2  # two markers, no tread
 
 
 def test_a_study_without_latency_has_no_speed_figure(runs: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from reports.collect import collect
 from reports.groups import Group, group_runs
-from roadmap.protocols import find_protocol, stage_recipe
+from roadmap.protocols import stage_recipe
 from roadmap.stages import STAGE_NAMES
-from tests.reports.factory import COCO, SHAPES, write_run, write_study
+from tests.reports.factory import COCO, DEMO_HERE, SHAPES, write_run, write_study
 
 
 def groups(runs: Path) -> tuple[Group, ...]:
@@ -54,7 +54,7 @@ def test_only_the_papers_protocol_on_full_coco_is_unmarked(runs: Path) -> None:
 
 
 def test_of_two_recipes_of_a_stage_the_newest_is_shown_and_the_other_named(runs: Path) -> None:
-    recipe = stage_recipe("simota", find_protocol("demo"), SHAPES)
+    recipe = stage_recipe("simota", DEMO_HERE, SHAPES)
     older = replace(recipe, training=replace(recipe.training, learning_rate=0.123))
     old = write_run(runs, "simota", recipe=older, finished="2026-01-01T00:00:00+00:00")
     new = write_run(runs, "simota", finished="2026-01-02T00:00:00+00:00")
@@ -67,7 +67,7 @@ def test_of_two_recipes_of_a_stage_the_newest_is_shown_and_the_other_named(runs:
 
 def test_stages_that_differ_in_more_than_their_ingredient_are_reported(runs: Path) -> None:
     write_run(runs, "baseline")
-    recipe = stage_recipe("decoupled-head", find_protocol("demo"), SHAPES)
+    recipe = stage_recipe("decoupled-head", DEMO_HERE, SHAPES)
     write_run(runs, "decoupled-head", recipe=replace(recipe, training=replace(recipe.training, epochs=30)))
     (group,) = groups(runs)
     (warning,) = group.warnings

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reports.collect import collect
 from reports.groups import group_runs
 from reports.published import plan_rows, published_model
-from reports.table2 import Table2, build_table2
+from reports.table2 import Table2, build_table2, leading
 from reports.table2_text import ACCURACY, COST, csv_text, flops_text, gain_text, grid
 from roadmap.stages import STAGE_NAMES
 from tests.reports.factory import COCO, CPU, write_run, write_study
@@ -194,11 +194,20 @@ def test_another_study_shows_its_own_stages_beside_the_papers_models(runs: Path)
     write_run(runs, "yolox-s", study="scaling")
     write_run(runs, "my-idea", study="scaling")
     table = table_of(runs, "scaling")
-    assert [row.label for row in table.rows] == ["my-idea", "yolox-s"]
-    assert table.rows[0].published is None
-    assert table.rows[1].published is not None
-    assert table.rows[1].published.ap == 39.6
+    assert [row.label for row in table.rows] == ["yolox-s", "my-idea"]
+    assert table.rows[1].published is None
+    assert table.rows[0].published is not None
+    assert table.rows[0].published.ap == 39.6
     assert not any("gain" in c.title for c in grid(table).columns)
+
+
+def test_the_leading_stages_stay_in_their_order(runs: Path) -> None:
+    write_study(runs)
+    table = table_of(runs)
+    kept = leading(table, 3)
+    assert [row.stage for row in kept.rows] == ["multi-positives", "simota", "nms-free"]
+    assert [s.stage for s in kept.group.stages] == ["multi-positives", "simota", "nms-free"]
+    assert leading(table, 7) is table
 
 
 def test_published_models() -> None:

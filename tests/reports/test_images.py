@@ -1,0 +1,124 @@
+"""Gains over validation images, from detections and annotations on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.build import build_report
+from reports.collect import collect
+from reports.groups import group_runs
+from reports.image_bootstrap import ap_difference
+from reports.image_matches import load_matches
+from reports.images import OverImages, image_grid, steps_over_images
+from tests.reports.factory import write_run
+
+BOX = [10.0, 10.0, 40.0, 40.0]
+
+
+def write_annotations(data: Path, images: int = 20) -> None:
+    path = data / "annotations" / "instances_val2017.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "images": [{"id": i, "width": 100, "height": 100, "file_name": f"{i}.jpg"} for i in range(images)],
+        "categories": [{"id": 1, "name": "shape"}],
+        "annotations": [
+            {"id": i + 1, "image_id": i, "category_id": 1, "bbox": BOX, "area": 1600.0, "iscrowd": 0}
+            for i in range(images)
+        ],
+    }
+    path.write_text(json.dumps(content))
+
+
+def write_detections(run: Path, data: Path, found: range, images: int = 20) -> None:
+    """A run that finds the object of some images exactly, and nothing in the others."""
+    rows: list[dict[str, Any]] = [
+        {"image_id": i, "category_id": 1, "bbox": BOX, "score": 0.9} for i in found if i < images
+    ]
+    (run / "detections.json").write_text(json.dumps(rows))
+    environment = json.loads((run / "environment.json").read_text())
+    environment["dataset"]["path"] = str(data)
+    (run / "environment.json").write_text(json.dumps(environment))
+
+
+def steps(runs: Path) -> OverImages:
+    (group,) = group_runs("roadmap", collect(runs, "roadmap").runs)
+    return steps_over_images(group, resamples=200)
+
+
+def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    before, after = write_run(runs, "multi-positives"), write_run(runs, "simota")
+    write_detections(before, data, range(10))
+    write_detections(after, data, range(15))
+    (step,) = steps(runs).steps
+    annotations = data / "annotations" / "instances_val2017.json"
+    expected = ap_difference(
+        [load_matches(annotations, before / "detections.json")],
+        [load_matches(annotations, after / "detections.json")],
+        np.random.default_rng(0), resamples=200,
+    )  # fmt: skip
+    assert step.difference == expected
+    # every object found is found exactly: AP is the share of recall points reached, 51 and 76 of 101
+    assert step.difference.before == pytest.approx(100 * 51 / 101)
+    assert step.difference.after == pytest.approx(100 * 76 / 101)
+    assert step.seeds == (0,)
+    low, high = step.difference.interval.low, step.difference.interval.high
+    assert low < step.difference.difference < high
+    shown = image_grid(steps(runs)).rows[0]
+    assert [c.text for c in shown[:4]] == ["+SimOTA", "50.5", "75.2", "+24.8"]
+
+
+def test_only_common_seeds_are_compared(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    for seed in (0, 1):
+        write_detections(write_run(runs, "multi-positives", seed), data, range(10))
+    for seed in (1, 2):
+        write_detections(write_run(runs, "simota", seed), data, range(15))
+    (step,) = steps(runs).steps
+    assert step.seeds == (1,)
+
+
+def test_what_cannot_be_computed_is_named(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    write_detections(write_run(runs, "multi-positives"), data, range(10))
+    lost = write_run(runs, "simota")  # no detections
+    found = steps(runs)
+    assert found.steps == ()
+    assert any(lost.name in problem for problem in found.problems)
+
+
+def test_detections_of_other_images_are_named(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    write_detections(write_run(runs, "multi-positives"), data, range(10))
+    write_detections(write_run(runs, "simota"), data, range(30), images=30)
+    (problem,) = steps(runs).problems
+    assert "another split or dataset" in problem
+
+
+def test_a_lone_stages_detections_are_not_read(runs: Path) -> None:
+    write_run(runs, "simota")
+    assert steps(runs) == OverImages((), ())
+
+
+def test_the_report_shows_them_when_asked(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    write_detections(write_run(runs, "multi-positives"), data, range(10))
+    write_detections(write_run(runs, "simota"), data, range(15))
+    report = build_report(runs, figures=False, images=True)
+    (step,) = report.data["groups"][0]["over_images"]
+    assert step["gain"] == pytest.approx(100 * 25 / 101)
+    for name in ("report.md", "report.html"):
+        text = (report.out / name).read_text()
+        assert "Gains over validation images" in text
+        assert "+24.8" in text
+    assert build_report(runs, figures=False).data["groups"][0]["over_images"] is None

@@ -94,7 +94,7 @@ def studies(runs: Path) -> tuple[str, ...]:
 def overview(study: str, runs: Path) -> Overview:
     """Every run of a study: of all submissions, and those run without Slurm."""
     submissions = read_submissions(runs, study)
-    queued, accounted, notes = _ask(submissions)
+    queued, accounted, notes = _ask(submissions, runs / study)
     where = _latest_places(submissions)
     for folder in find_runs(runs, study):
         where.setdefault(folder.name, None)
@@ -114,18 +114,31 @@ class _Place:
 
 
 def _ask(
-    submissions: Sequence[Submission],
+    submissions: Sequence[Submission], folder: Path
 ) -> tuple[list[client.Job] | None, list[client.Job] | None, list[str]]:
-    """Jobs in the queue (None when Slurm does not answer), jobs in accounting (None without), notes."""
-    names = [name for s in submissions for name in (s.job_name, s.report_name)]
+    """Jobs in the queue (None when Slurm does not answer), jobs in accounting (None without), notes.
+
+    Accounting is asked only about submissions with unfinished runs that the queue does not know.
+    """
     notes = []
     queued = accounted = None
     try:
-        queued = client.queue(names)
+        queued = client.queue([name for s in submissions for name in (s.job_name, s.report_name)])
     except client.SlurmError as error:
         notes.append(f"Slurm did not answer, some states are unknown: {error}")
+    told = {(job.name, job.index) for job in queued or ()}
+    forgotten = [
+        submission
+        for submission in submissions
+        if any(
+            (submission.job_name, index) not in told and not RunFolder(folder / task.run).result()
+            for index, task in enumerate(submission.tasks)
+        )
+    ]
     try:
-        accounted = client.accounting(names, _local_time(submissions[0].created)) if submissions else None
+        if forgotten:
+            since = _local_time(forgotten[0].created)
+            accounted = client.accounting([submission.job_name for submission in forgotten], since)
     except client.SlurmError as error:
         notes.append(f"Slurm's accounting did not answer: {error}")
     return queued, accounted, notes

@@ -21,7 +21,7 @@ from tests.cluster.accounting import Accounting
 from tests.cluster.processes import Daemons, fill, free_ports, processes_with, wait_until
 
 HERE = Path(__file__).parent
-NODES = 4
+NODES = 10
 GPUS_PER_NODE = 4
 PROGRAMS = ("slurmctld", "slurmd", "munged", "munge", "sbatch", "squeue", "scontrol", "srun")
 
@@ -36,7 +36,7 @@ def why_unavailable() -> str | None:
 
 
 class Cluster:
-    """Four nodes of four fake GPUs each; partitions as in ``slurm.conf.in``.
+    """Ten nodes of four fake GPUs each; partitions as in ``slurm.conf.in``.
 
     remembers: seconds that slurmctld keeps ended jobs (MinJobAge).
     """
@@ -112,7 +112,7 @@ class Cluster:
         host = socket.gethostname().split(".")[0]
         nodes = [
             f"NodeName={self.node(number)} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[number]} "
-            f"CPUs=16 RealMemory=16000 Gres=gpu:{GPUS_PER_NODE} State=UNKNOWN"
+            f"CPUs=16 RealMemory=64000 Gres=gpu:{GPUS_PER_NODE} State=UNKNOWN"
             for number in range(1, NODES + 1)
         ]
         accounting = "AccountingStorageType=accounting_storage/none"

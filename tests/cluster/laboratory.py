@@ -70,10 +70,10 @@ class Laboratory:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def outrank(self) -> None:
-        """A short job that needs all of the node that spot and grace share with it."""
-        command = ("--gres=gpu:4", "--time=1", "--output=/dev/null", "--wrap=sleep 1")
-        self.slurm("sbatch", "--partition=urgent", *command)
+    def outrank(self, node: int) -> None:
+        """A short job that needs all of this node, from a partition that preempts."""
+        where = ("--partition=urgent", f"--nodelist={self.cluster.node(node)}", "--gres=gpu:4")
+        self.slurm("sbatch", *where, "--time=1", "--output=/dev/null", "--wrap=sleep 1")
 
     def on(self, partition: str, **changes: object) -> Site:
         """The site with another partition, and other changes."""
@@ -104,24 +104,26 @@ class Laboratory:
         """The run's line in ``python -m slurm status``."""
         return next(row for row in self.overview(study).runs if row.seed == seed)
 
-    def wait_for_epoch(self, study: str, epoch: int = 1, seed: int = 0, seconds: float = 60) -> None:
+    def wait_for_epoch(self, study: str, epoch: int = 1, seed: int = 0, seconds: float = 120) -> None:
         """Until the run has finished this many epochs."""
         folder = self.folder(study, seed)
         self.wait(study, lambda: len(folder.metrics()) >= epoch, f"epoch {epoch}", seconds)
 
-    def wait_until_over(self, study: str, seconds: float = 120) -> None:
+    def wait_until_over(self, study: str, seconds: float = 240) -> None:
         """Until Slurm has none of the study's jobs, the report included."""
 
         def over() -> bool:
             found = self.overview(study)
             return not found.notes and not found.report_jobs and not any(row.active_job for row in found.runs)
 
-        self.wait(study, over, "the end of all jobs", seconds)
+        self.wait(study, over, "the end of all jobs", seconds, every=1.0)
 
-    def wait(self, study: str, condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    def wait(
+        self, study: str, condition: Callable[[], object], what: str, seconds: float = 120, every: float = 0.2
+    ) -> None:
         """Poll; a failure shows the queue and the logs."""
         try:
-            wait_until(f"{what} of {study}", condition, seconds, 0.3)
+            wait_until(f"{what} of {study}", condition, seconds, every)
         except TimeoutError as error:
             logs = (self.runs / study).glob("submissions/*/logs/*.log")
             shown = "\n".join(f"--- {path.name}\n{path.read_text()[-2000:]}" for path in sorted(logs))

@@ -52,7 +52,7 @@ def preemption(lab: Laboratory) -> None:
     """TERM, then KILL: the run writes a checkpoint and Slurm requeues it by itself."""
     submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("preempted", 2)
-    lab.outrank()
+    lab.outrank(4)
     lab.wait("preempted", lambda: lab.starts("preempted") == 2, "second start")
     lab.wait_until_over("preempted")
     lab.assert_finished("preempted")
@@ -65,7 +65,7 @@ def _preemption_with_grace(lab: Laboratory) -> None:
     """With GraceTime Slurm would call the job FAILED; the script requeues it."""
     submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("grace", 2)
-    lab.outrank()
+    lab.outrank(5)
     lab.wait_until_over("grace")
     lab.assert_finished("grace")
     assert lab.requeues(submission) == []
@@ -102,9 +102,9 @@ def node_daemon_stopped_and_started(lab: Laboratory) -> None:
     """slurmd away for long enough to be noticed; the run under it goes on or comes back."""
     lab.submit("node", 2, site=lab.on("flaky"), pause=0.15)
     lab.wait_for_epoch("node")
-    lab.cluster.daemons.stop(lab.cluster.node(4))
+    lab.cluster.daemons.stop(lab.cluster.node(3))
     lab.wait("node", lambda: "down" in lab.slurm("sinfo", "-h", "-p", "flaky", "-o", "%T"), "node down")
-    lab.cluster.start_node(4)
+    lab.cluster.start_node(3)
     lab.wait_until_over("node")
     lab.assert_finished("node", 2)
 
@@ -255,14 +255,14 @@ def over_request(lab: Laboratory) -> None:
     unknown = lab.on("batch", gpus_per_node=5, limits=Limits())
     with pytest.raises(client.SlurmError, match="Requested node configuration is not available") as caught:
         lab.offer("greedy", tasks, unknown)
-    assert "batch* 2 nodes, 16 CPUs, 16000 MB, GRES gpu:4" in str(caught.value)
+    assert "batch* 2 nodes, 16 CPUs, 64000 MB, GRES gpu:4" in str(caught.value)
     assert not any(row.run for row in lab.overview("greedy").runs)
 
 
 @drill
 def preflight(lab: Laboratory) -> None:
     """The check job on two nodes of two GPUs: everything in order but the GPUs, which are fake."""
-    profile = lab.write_profile("check.toml", nodes=2, gpus_per_node=2)
+    profile = lab.write_profile("check.toml", partition="several", nodes=2, gpus_per_node=2)
     command = [
         sys.executable,
         "-m",

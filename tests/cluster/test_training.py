@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from roadmap.datasets import describe_dataset
 from roadmap.protocols import SMOKE, stage_recipe
@@ -46,7 +48,7 @@ def roadmap(lab: Laboratory, *more: str) -> None:
 
 def submit_all(lab: Laboratory) -> Submission:
     """Submit the roadmap with its own command, two stages at a time."""
-    profile = lab.write_profile("site.toml", array_throttle=2)
+    profile = lab.write_profile("site.toml", partition="train", array_throttle=2)
     roadmap(lab, "--site", str(profile))
     return read_submissions(lab.runs, "roadmap")[-1]
 
@@ -96,10 +98,17 @@ def weights(folder: RunFolder) -> str:
     state = CheckpointStore(folder.checkpoints).load_latest("cpu")
     assert state is not None
     digest = hashlib.sha256()
-    for part in ("model", "ema"):
-        for name, tensor in state[part].items():
-            digest.update(name.encode() + tensor.numpy().tobytes())
+    for name, tensor in _tensors({part: state[part] for part in ("model", "ema", "optimizer")}):
+        digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _tensors(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield prefix, value
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from _tensors(value[key], f"{prefix}.{key}")
 
 
 def assert_as_here(lab: Laboratory, *stages: str) -> None:
@@ -146,24 +155,25 @@ def _second_submission_has_nothing_to_do(lab: Laboratory) -> None:
 
 @drill
 def killed_and_preempted(main_lab: Laboratory) -> None:
-    """kill -9 of one stage's training, then a preemption of both; the figures stay those of the local run."""
+    """kill -9 of the training, then a preemption; the figures stay those of the local run."""
     lab = main_lab.beside("disturbed")
-    submit(lab, "baseline", "simota", site=lab.on("spot"))
-    killed = wait_for_epoch(lab, "baseline")
-    os.kill(starts(killed)[-1]["pid"], signal.SIGKILL)
-    preempted = wait_for_epoch(lab, "simota")
-    lab.outrank()
+    submission = submit(lab, "simota", site=lab.on("trainspot"))
+    folder = wait_for_epoch(lab, "simota", 1)
+    os.kill(starts(folder)[-1]["pid"], signal.SIGKILL)
+    wait_for_epoch(lab, "simota", 2)
+    os.kill(starts(folder)[-1]["pid"], signal.SIGSTOP)  # preemption continues it: it cannot end before
+    lab.outrank(10)
     lab.wait_until_over("roadmap", 500)
-    assert_as_here(lab, "baseline", "simota")
-    assert len(starts(killed)) >= 2
-    assert len(starts(preempted)) == 2
+    assert_as_here(lab, "simota")
+    assert [event.why for event in submission.history(0) if event.event == "requeue"] == ["killed"]
+    assert len(starts(folder)) == 3
 
 
 @drill
 def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
     """Four processes on two nodes, gloo; warned in the middle, they checkpoint together and go on."""
     lab = main_lab.beside("several")
-    submission = submit(lab, "simota", site=lab.on("batch", nodes=2, gpus_per_node=2))
+    submission = submit(lab, "simota", site=lab.on("several", nodes=2, gpus_per_node=2))
     folder = wait_for_epoch(lab, "simota")
     lab.slurm("scancel", "--batch", "--signal=USR1", f"{submission.job}_0")
     lab.wait_until_over("roadmap", 500)

@@ -42,7 +42,7 @@ class Candidates(NamedTuple):
         return Candidates(*(tensor[images] for tensor in self))
 
     def at(self, places: Int[Tensor, " K"]) -> Candidates:
-        return Candidates(*(tensor[:, places] for tensor in self))
+        return Candidates(*(tensor.index_select(1, places) for tensor in self))
 
 
 @dataclass(frozen=True)

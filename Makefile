@@ -8,7 +8,7 @@ RUNS ?= runs
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks clean
+.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks map clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ mlflow: $(VENV)/runtime  ## start an MLflow server on localhost over the project
 
 benchmarks: $(VENV)/dev $(PEER)/installed  ## time ours against the official code
 	$(BIN)/python -m benchmarks
+
+map:  ## bring the README's list of files up to date
+	$(PYTHON) tools/module_map.py --write
 
 clean:  ## remove the virtual environment and the official code; runs stay
 	rm -rf $(VENV) $(PEER)

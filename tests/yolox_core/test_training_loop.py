@@ -87,9 +87,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, stops: tuple[in
         done += 1
 
     for stop in stops:
-        trainer = _trainer(
-            tmp_path / "parts", on_iteration=count, should_stop=lambda stop=stop: done == stop
-        )
+        trainer = _trainer(tmp_path / "parts", on_iteration=count, should_stop=lambda stop=stop: done == stop)
         trainer.resume()
         with pytest.raises(InterruptedTraining):
             trainer.run()

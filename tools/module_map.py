@@ -1,4 +1,4 @@
-"""One line per file, from the files' docstrings: python tools/module_map.py [--write] puts it into README.md."""
+"""One line per file, from their docstrings: python tools/module_map.py [--write] updates README.md."""
 
 from __future__ import annotations
 

@@ -7,9 +7,11 @@
 
 set -o pipefail  # and not -u, which the setup scripts of many sites do not survive
 
-folder=@{folder}        # this script, the tasks, the logs and the history of this submission
-runs=@{runs}            # the records of the runs
+# This submission's script, tasks, logs and history; the records of the runs; the interpreter.
+folder=@{folder}
+runs=@{runs}
 python=@{python}
+
 task=${SLURM_ARRAY_JOB_ID:?submit this file with sbatch}_$SLURM_ARRAY_TASK_ID
 index=$SLURM_ARRAY_TASK_ID
 restarts=${SLURM_RESTART_COUNT:-0}
@@ -73,6 +75,8 @@ done < "$folder/tasks.txt"
 if [ -z "$run" ]; then echo "slurm: no task $index in $folder/tasks.txt"; exit 65; fi
 echo "slurm: $(date -u +%FT%TZ) task $task on ${SLURM_JOB_NODELIST:-?}, restart $restarts: ${command[*]}"
 note start 0 ""
+attempts=$run/attempts.jsonl
+before=$(wc -l 2> /dev/null < "$attempts" || echo 0)
 
 # One process per GPU, in the background, so that signals reach this shell while it waits.
 status=75
@@ -88,8 +92,9 @@ if [ -z "$signalled" ]; then
     step=
 fi
 
-# How it ended: by the run's own record where there is an end, for srun reports the worst of all processes.
-reason=$(tail -n 1 "$run/attempts.jsonl" 2> /dev/null |
+# How it ended: by the run's own record, where this attempt has left an end, for srun reports the worst of all
+# processes.
+reason=$(tail -n "+$((before + 1))" "$attempts" 2> /dev/null | tail -n 1 |
     sed -n 's/.*"event": "end".*"reason": "\([a-z-]*\)".*/\1/p')
 note end "$status" "${reason:-$signalled}"
 if [ "$status" -eq 0 ]; then

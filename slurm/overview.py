@@ -238,8 +238,9 @@ def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event])
         return "failed"
     if job is not None and job.ended and job.state not in ("FAILED", "COMPLETED"):
         return _ENDINGS[job.state]
-    if history and history[-1].event == "end" and history[-1].status not in _NO_FAILURE:
-        return "killed" if history[-1].status > 128 else "failed"
+    ends = [event for event in history if event.event == "end"]
+    if ends and history[-1].event != "start" and ends[-1].status not in _NO_FAILURE:
+        return "killed" if ends[-1].status > 128 else "failed"
     if job is not None and job.state == "FAILED" and not history:
         return "failed"
     return "interrupted" if folder.attempts() or history else "missing"

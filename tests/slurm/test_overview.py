@@ -136,6 +136,13 @@ def test_a_kill_is_told_by_the_scripts_own_notes(fake: FakeSlurm, sent: Submissi
     assert (row(runs).state, row(runs).last_end) == ("killed", "killed by signal 9")
 
 
+def test_a_run_that_was_killed_too_often_is_killed(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    history(sent, ("start", 0), ("end", 137), ("requeue", 137))  # counted, and then not requeued
+    fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
+    assert row(runs).state == "killed"
+
+
 def test_a_checkpointed_run_at_its_cap_is_interrupted(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
     folder = start_run(runs)
     append_line(folder.path / "attempts.jsonl", {"event": "end", "attempt": 1, "reason": "signal"})

@@ -1,0 +1,228 @@
+"""The job script's decisions: bash runs the real script, with srun, squeue and scontrol that do as told."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from roadmap.record import append_line
+from slurm.script import Surroundings, array_script, tasks_file
+from slurm.site import Site
+from slurm.submission import Submission, new_submission
+from tests.slurm.conftest import make_task
+
+END_OF_SIGNAL = '{"event": "end", "attempt": 1, "time": "t", "reason": "signal", "epoch": 3}'
+END_OF_ERROR = '{"event": "end", "attempt": 1, "time": "t", "reason": "error", "epoch": 3}'
+START = '{"event": "start", "attempt": 1, "pid": 7}'
+
+
+@dataclass
+class Stage:
+    """A submission of one run, and the programs that its script calls."""
+
+    folder: Path
+    submission: Submission
+    site: Site
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def program(self, name: str, code: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{code}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def run(self, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+        submission = self.submission
+        runs = submission.folder.parent.parent
+        here = Surroundings(str(self.folder), "python", "")
+        text = array_script("s.1", "t", 1, submission.folder, runs, self.site, here)
+        env = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "SLURM_ARRAY_JOB_ID": "12",
+            "SLURM_ARRAY_TASK_ID": "0",
+            "SLURM_JOB_ID": "12",
+            "SLURM_CPUS_PER_TASK": "1",
+            "SLURMD_NODENAME": "node1",
+        }
+        if restarts:
+            env["SLURM_RESTART_COUNT"] = str(restarts)
+        return subprocess.run(
+            ["bash"],
+            input=text,
+            env=env | self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    @property
+    def requeued(self) -> list[str]:
+        """What scontrol was asked."""
+        path = self.folder / "scontrol.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def attempts(self) -> Path:
+        return self.submission.folder.parent.parent / self.submission.tasks[0].run / "attempts.jsonl"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    submission = new_submission("s", Site("x"), (make_task(),), (), tmp_path / "runs")
+    for name in ("logs", "history"):
+        (submission.folder / name).mkdir(parents=True)
+    (submission.folder / "tasks.txt").write_text(tasks_file(submission.tasks))
+    made = Stage(tmp_path, submission, Site("x", max_requeues=5))
+    made.attempts.parent.mkdir(parents=True)
+    made.program("squeue", "echo RUNNING")
+    made.program("scontrol", f'echo "$@" >> {tmp_path}/scontrol.log')
+    made.program("sleep", ":")
+    return made
+
+
+def ends_with(stage: Stage, status: int, *lines: str) -> None:
+    """The run adds these lines to its record and ends with this status."""
+    added = "".join(f"echo '{line}' >> '{stage.attempts}'\n" for line in lines)
+    stage.program("srun", f"{added}exit {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "requeued"),
+    [
+        (0, (START,), False),
+        (75, (START, END_OF_SIGNAL), True),
+        (75, (), True),
+        (1, (START, END_OF_ERROR), False),
+        (1, (), False),
+        (2, (), False),
+        (73, (), True),
+        (137, (START,), True),  # killed in the middle
+        (143, (), True),  # before it could heed a warning
+        (143, (START, END_OF_SIGNAL), True),  # one of several processes; the others were ended by srun
+        (143, (START, END_OF_ERROR), False),  # one failed, the others were ended by srun
+        (66, (), False),
+    ],
+)
+def test_which_ends_are_requeued(stage: Stage, status: int, lines: tuple[str, ...], requeued: bool) -> None:
+    ends_with(stage, status, *lines)
+    done = stage.run()
+    assert stage.requeued == (["requeue 12_0"] if requeued else [])
+    assert done.returncode == (0 if requeued else status)
+    (start, end, *_) = stage.submission.history(0)
+    assert (start.event, end.event, end.status, end.node, end.job) == (
+        "start",
+        "end",
+        status,
+        "node1",
+        "12_0",
+    )
+
+
+@pytest.mark.parametrize("state", ["COMPLETING", "CANCELLED", "PENDING", "", "WARP_SPEED"])
+def test_only_a_running_task_is_requeued(stage: Stage, state: str) -> None:
+    stage.program("squeue", f"echo '{state}'")
+    ends_with(stage, 75, START, END_OF_SIGNAL)
+    assert stage.run().returncode == 75
+    assert stage.requeued == []
+
+
+def test_the_cap(stage: Stage) -> None:
+    ends_with(stage, 75)
+    assert stage.run(restarts=4).returncode == 0
+    done = stage.run(restarts=5)
+    assert done.returncode == 75
+    assert "max_requeues of the site" in done.stdout
+    assert stage.requeued == ["requeue 12_0"]
+
+
+@pytest.mark.parametrize(("status", "times"), [(137, 3), (73, 10)])
+def test_kills_and_locks_have_caps_of_their_own(stage: Stage, status: int, times: int) -> None:
+    stage.site = replace(stage.site, max_requeues=100)
+    ends_with(stage, status)
+    for restart in range(times):
+        assert stage.run(restart).returncode == 0
+    assert stage.run(times).returncode == status
+    assert len(stage.requeued) == times
+
+
+def test_the_end_of_an_earlier_attempt_is_not_this_ones(stage: Stage) -> None:
+    """Killed while it starts, again and again: the checkpoint of last week does not make that endless."""
+    stage.site = replace(stage.site, max_requeues=100)
+    append_line(stage.attempts, {"event": "start"})
+    with stage.attempts.open("a") as file:
+        file.write(END_OF_SIGNAL + "\n")
+    ends_with(stage, 137)
+    assert [stage.run(restart).returncode for restart in range(5)] == [0, 0, 0, 137, 137]
+
+
+def test_nothing_is_requeued_that_cannot_be_counted(stage: Stage) -> None:
+    (stage.submission.folder / "history").rmdir()
+    ends_with(stage, 137)
+    assert stage.run().returncode == 137
+    assert stage.requeued == []
+    ends_with(stage, 75, START, END_OF_SIGNAL)  # its own record says why: no count is needed
+    assert stage.run().returncode == 0
+
+
+def test_slurmctld_may_be_away_for_a_while(stage: Stage) -> None:
+    count = stage.folder / "count"
+    stage.program("squeue", f'echo >> {count}; [ "$(wc -l < {count})" -gt 4 ] || exit 1; echo RUNNING')
+    ends_with(stage, 75)
+    assert stage.run().returncode == 0
+    assert stage.requeued == ["requeue 12_0"]
+
+
+def test_slurmctld_away_for_good(stage: Stage) -> None:
+    stage.program("squeue", "exit 1")
+    ends_with(stage, 75)
+    assert stage.run().returncode == 75
+    stage.program("squeue", "echo RUNNING")
+    stage.program("scontrol", "exit 1")
+    done = stage.run()
+    assert done.returncode == 75
+    assert "python -m slurm resubmit" in done.stdout
+
+
+@pytest.mark.parametrize("sent", ["USR1", "TERM"])
+def test_a_warning_reaches_srun_as_usr1(stage: Stage, sent: str) -> None:
+    """srun warns its parent, the script, which passes it on; TERM itself would make srun kill the run."""
+    got = stage.folder / "got"
+    stage.program(
+        "srun",
+        f"trap 'echo USR1 > {got}; exit 75' USR1; trap 'echo TERM > {got}; exit 1' TERM\n"
+        f"kill -{sent} $PPID; for i in $(seq 200); do /bin/sleep 0.05; done; exit 9",
+    )
+    done = stage.run()
+    assert got.read_text() == "USR1\n"
+    assert done.returncode == 0, done.stdout
+    assert stage.requeued == ["requeue 12_0"]
+
+
+def test_a_warning_during_start_up_is_heeded(stage: Stage) -> None:
+    """Warned while the environment is set up: the run is not even started."""
+    stage.site = replace(stage.site, setup=("kill -USR1 $$",))
+    stage.program("srun", f"touch {stage.folder}/started")
+    assert stage.run().returncode == 0
+    assert not (stage.folder / "started").exists()
+    assert stage.requeued == ["requeue 12_0"]
+
+
+def test_a_run_killed_by_a_warning_is_requeued_without_a_count(stage: Stage) -> None:
+    stage.site = replace(stage.site, max_requeues=100)
+    stage.program("srun", "kill -USR1 $PPID; /bin/sleep 5")  # USR1 kills it: it has no handler yet
+    for restart in range(5):
+        assert stage.run(restart).returncode == 0
+    assert len(stage.requeued) == 5
+
+
+def test_a_wrong_index_is_said(stage: Stage) -> None:
+    stage.environment["SLURM_ARRAY_TASK_ID"] = "7"
+    done = stage.run()
+    assert done.returncode == 65
+    assert "no task 7 in" in done.stdout

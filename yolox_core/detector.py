@@ -103,10 +103,10 @@ class Detector(nn.Module):
 
 def mean_positives(sums: LossSums) -> Tensor:
     """Positives per process: the count averaged over processes, so that the averaged gradient is that of
-    the whole batch (docs/decisions/0009-loss-normaliser.md).
+    the whole batch (docs/decisions/0009-loss-normaliser.md). The whole batch's count is at least 1.
     """
-    count = sums.positives.detach().clone()
+    count, processes = sums.positives.detach().clone(), 1
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(count)
-        count /= dist.get_world_size()
-    return count
+        processes = dist.get_world_size()
+    return count.clamp_min(1) / processes

@@ -75,6 +75,8 @@ def one_to_one_loss(logits: Float[Tensor, "B N"], assignment: Assignment, config
 
 
 def divide(sums: LossSums, positives: Tensor | None = None) -> dict[str, Tensor]:
-    """Terms per positive; ``positives`` replaces the batch's own count (its mean over processes)."""
-    count = torch.clamp_min(sums.positives if positives is None else positives, 1.0)
+    """Terms per positive. The batch's own count is at least 1; ``positives``, the number to divide by
+    where several processes share the batch, is taken as it is.
+    """
+    count = sums.positives.clamp_min(1.0) if positives is None else positives
     return {name: value / count for name, value in sums.terms.items()}

@@ -121,6 +121,7 @@ def test_division_by_positives_but_never_by_less_than_one() -> None:
     sums = LossSums({"box": torch.tensor(6.0)}, torch.tensor(3.0))
     assert divide(sums)["box"] == 2
     assert divide(sums, torch.tensor(1.5))["box"] == 4
+    assert divide(sums, torch.tensor(0.5))["box"] == 12, "one positive on two processes"
     assert divide(LossSums(sums.terms, torch.tensor(0.0)))["box"] == 6
 
 

@@ -26,6 +26,8 @@ from studies.tracking_store import OFF, client_process, resolve_uri
 
 #: Seconds that :meth:`Tracker.close` waits for the last figures and pictures to arrive.
 CLOSE_TIMEOUT = 60.0
+#: The same for an attempt that a signal stopped: the scheduler grants it little time.
+INTERRUPTED_TIMEOUT = 15.0
 
 
 def start_tracking(folder: RunFolder, uri: str | None = None) -> Tracker:
@@ -50,7 +52,7 @@ class Tracker:
 
     def __init__(self, folder: RunFolder, uri: str, follower: subprocess.Popen[bytes] | None) -> None:
         self._folder, self._uri, self._follower = folder, uri, follower
-        self._ended = False
+        self._ended = ""
         self._problem: str | None = None
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -69,11 +71,14 @@ class Tracker:
         """The attempt stops before its end, to be resumed."""
         self._end("interrupted")
 
-    def close(self, timeout: float = CLOSE_TIMEOUT) -> str | None:
+    def close(self, timeout: float | None = None) -> str | None:
         """Wait for the rest to be mirrored, at most ``timeout`` seconds. Closing twice is harmless.
 
+        timeout: None for :data:`CLOSE_TIMEOUT`, or :data:`INTERRUPTED_TIMEOUT` after an interruption.
         Returns a line that says what is not mirrored and why, None when all is well.
         """
+        if timeout is None:
+            timeout = INTERRUPTED_TIMEOUT if self._ended == "interrupted" else CLOSE_TIMEOUT
         if self._follower is not None:
             self._stop(timeout)
         if self._problem is not None:
@@ -86,7 +91,7 @@ class Tracker:
         self._note(problem)
 
     def _end(self, event: str) -> None:
-        self._ended = True
+        self._ended = event
         self._tell({"event": event})
 
     def _tell(self, event: Mapping[str, Any]) -> None:
@@ -117,7 +122,7 @@ class Tracker:
 
     def _note(self, problem: str) -> None:
         try:
-            write_pending(self._folder, self._uri, problem, ended=self._ended)
+            write_pending(self._folder, self._uri, problem, ended=bool(self._ended))
         except (OSError, ValueError) as error:
             print(f"warning: cannot write tracking.json of {self._folder.name}: {error}", file=sys.stderr)
 

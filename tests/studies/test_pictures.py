@@ -48,8 +48,8 @@ def detection(image: int, score: float = 0.9) -> dict[str, Any]:
     return {"image_id": image, "category_id": 7, "bbox": [50.0, 10.0, 40.0, 20.0], "score": score}
 
 
-def colours(picture: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(colour) for colour in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((picture == colour).all(axis=2).any())
 
 
 def tile(picture: np.ndarray, number: int) -> np.ndarray:
@@ -65,15 +65,15 @@ def test_boxes_stand_where_they_belong(tmp_path: Path) -> None:
     # The true box's left edge and the predicted one's top edge, between corners and labels.
     assert tuple(first[round(20 * scale), round(10 * scale)]) == _TRUE
     assert tuple(second[round(10 * scale), round(75 * scale)]) == _PREDICTED
-    assert _PREDICTED not in colours(first)
-    assert _TRUE in colours(second)
+    assert not has(first, _PREDICTED)
+    assert has(second, _TRUE)
     assert (first[round(60 * scale) :] == 230).all()  # below the image: not black, not drawn on
 
 
 def test_weak_predictions_are_left_out(tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    assert _PREDICTED not in colours(tile(draw_validation(data, [detection(0, 0.29)], ""), 0))
-    assert _PREDICTED in colours(tile(draw_validation(data, [detection(0, 0.30)], ""), 0))
+    assert not has(tile(draw_validation(data, [detection(0, 0.29)], ""), 0), _PREDICTED)
+    assert has(tile(draw_validation(data, [detection(0, 0.30)], ""), 0), _PREDICTED)
 
 
 def test_which_images_depends_on_the_dataset_alone(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_few_images_and_images_without_objects(tmp_path: Path) -> None:
     assert choose_images(dataset(tmp_path / "a", images=3)) == [0, 1, 2]
     empty = dataset(tmp_path / "b", images=2, objects=False)
     assert choose_images(empty) == [0, 1]
-    assert _TRUE not in colours(tile(draw_validation(empty, [], ""), 0))
+    assert not has(tile(draw_validation(empty, [], ""), 0), _TRUE)
 
 
 def test_a_box_that_touches_the_edge_keeps_its_label_inside(tmp_path: Path) -> None:
@@ -140,4 +140,4 @@ def test_coco_photographs(tmp_path: Path) -> None:
     picture = draw_validation(data, [{**a, "score": 1.0} for a in truth], "the truth as predictions")
     assert picture.shape == (34 + 3 * 326 + 6, 4 * 326 + 6, 3)
     for number in range(12):
-        assert _PREDICTED in colours(tile(picture, number))
+        assert has(tile(picture, number), _PREDICTED)

@@ -127,6 +127,20 @@ def test_another_server_gets_everything_too(tmp_path: Path, capsys: pytest.Captu
     assert points_of(first, here) == points_of(second, there)
 
 
+def test_a_run_that_was_deleted_in_mlflow_comes_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, _ = open_store(tmp_path)
+    record(tmp_path, "simota", 0, 4)
+    outcomes(capsys, "--runs", str(tmp_path))
+    (deleted,) = runs_of(client, "run")
+    client.delete_run(deleted.info.run_id)
+    outcomes(capsys, "--runs", str(tmp_path))
+    (run,) = runs_of(client, "run")
+    assert run.info.run_id != deleted.info.run_id
+    assert points_of(client, run) == points_of(client, deleted)
+
+
 def test_a_changed_report_is_sent_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     client, _ = open_store(tmp_path)
     record(tmp_path, "simota", 0, 1)

@@ -119,7 +119,8 @@ def test_parameters_are_the_whole_recipe(tmp_path: Path) -> None:
     params = read_view(folder).params
     assert params.keys() == flatten(identity["recipe"]).keys() | {"seed"}
     assert params["ingredients.simota"] == "True"
-    assert params["training.augmentation.mosaic_scale"] == "[0.5, 1.5]"
+    scale = identity["recipe"]["training"]["augmentation"]["mosaic_scale"]
+    assert params["training.augmentation.mosaic_scale"] == f"[{scale[0]}, {scale[1]}]"
     assert params["seed"] == "7"
 
 

@@ -94,9 +94,9 @@ def dataset_sentence(dataset: Mapping[str, Any]) -> str:
         f"{dataset.get('num_classes', '?')} classes, {dataset.get('train_images', '?')} training and "
         f"{dataset.get('val_images', '?')} validation images)."
     )
-    skipped = {split: len(names) for split, names in (dataset.get("skipped") or {}).items() if names}
+    skipped = {split: n for split, n in (dataset.get("skipped") or {}).items() if n}
     if skipped:
-        text += " Unreadable images skipped: " + ", ".join(f"{n} of {s}" for s, n in skipped.items()) + "."
+        text += " Unusable images left out: " + ", ".join(f"{n} of {s}" for s, n in skipped.items()) + "."
     return text
 
 

@@ -194,6 +194,10 @@ def _check_figures(result: Mapping[str, Any]) -> None:
             raise ValueError("result.json: latency.forward_ms.median is not above 0")
         for name in ("batch", "image_size"):
             _number(latency.get(name), f"latency.{name}")
+        for name in ("warmup", "repeats", "threads"):
+            _number(latency.get(name), f"latency.{name}", none=True)
+    _number(result["hardware"].get("world_size"), "hardware.world_size", none=True)
+    _mapping(result["dataset"].get("skipped") or {}, "result.json: dataset.skipped")
     _need(result["dataset"], "result.json: dataset", {"name": str, "fingerprint": str, "coco": bool})
     for item in result["deviations"]:
         _need(_mapping(item, "result.json: deviations"), "result.json: deviations", {"field": str})

@@ -16,13 +16,16 @@ import numpy as np
 from reports.collect import RunRecord
 from reports.grid import Cell, Column, Grid
 from reports.groups import Group, StageRuns
-from reports.image_bootstrap import ImageDifference, ap_difference
+from reports.image_bootstrap import ImageDifference, ap_difference, average_precision, figure_of
 from reports.image_matches import ImageMatches, load_matches
 from reports.published import plan_rows
 from reports.table2_text import gain_text
 from reports.verdict_text import interval_text
 
 SEED = 0
+#: How far (AP) a run's detections may be from its recorded figure: both are computed from the same boxes,
+#: so a larger distance means other annotations or other detections.
+AGREE = 0.05
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,18 @@ def _matches(stage: StageRuns, problems: list[str]) -> dict[int, ImageMatches]:
     found = {}
     for run in stage.runs:
         try:
-            found[run.seed] = load_matches(_annotations(run), run.path / "detections.json")
+            matches = load_matches(_annotations(run), run.path / "detections.json")
         except (OSError, ValueError, KeyError) as error:
             problems.append(f"{run.run}: {error}")
+            continue
+        ap = float(figure_of(average_precision(matches), "AP")[0])
+        recorded = run.best["AP"]
+        if recorded is None or not abs(ap - recorded) <= AGREE:
+            problems.append(
+                f"{run.run}: its detections give {ap:.2f} AP on these annotations, its record says {recorded}"
+            )
+            continue
+        found[run.seed] = matches
     return found
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.collect import Epoch, RunRecord
-from reports.figures.style import SERIES, new_figure, watermark
+from reports.figures.style import SERIES, from_zero, new_figure, watermark
 from reports.groups import Group
 from reports.table2 import Table2
 
@@ -70,7 +70,7 @@ def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -
 def _frame(group: Group, top: Axes, bottom: Axes, losses: Sequence[Curve]) -> None:
     where = group.mark or "COCO val"
     top.set_ylabel(f"AP (%), {where}")
-    top.set_ylim(bottom=0)
+    top.set_ylim(bottom=from_zero(top))
     watermark(top, group.mark)
     bottom.set_ylabel("training loss")
     bottom.set_xlabel("epoch")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.curves import Curve, curve, plot
-from reports.figures.style import FAINT, INK, new_figure, watermark
+from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
 from reports.table2 import Table2
 from roadmap.paper import table as published
 
@@ -44,13 +44,13 @@ def draw(table: Table2) -> Figure | None:
     watermark(top, mark)
     top.set_title(f"measured ({mark})")
     top.set_ylabel(f"AP (%), {mark}")
-    top.set_ylim(bottom=0)
+    top.set_ylim(bottom=from_zero(top))
     _paper(bottom, scale=100 / 300)
     bottom.set_title("paper (COCO val)")
     bottom.set_ylabel("AP (%), COCO val")
     bottom.set_xlabel(f"share of training (%): of {epochs:.0f} epochs above, of 300 below")
-    for axes in (top, bottom):
-        axes.legend(loc="lower right")
+    top.legend(loc="best")
+    bottom.legend(loc="lower right")
     return figure
 
 
@@ -61,4 +61,4 @@ def _paper(axes: Axes, scale: float = 1.0) -> None:
         line, color = ("-", FAINT) if index == 0 else ("--", INK)
         aps = [float(row[column] or 0) for row in rows]
         axes.plot(epochs, aps, line, color=color, lw=1.0, label=f"{label}, paper")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=from_zero(axes))

@@ -129,6 +129,11 @@ def darker(color: str) -> str:
     return f"#{int(red * share):02x}{int(green * share):02x}{int(blue * share):02x}"
 
 
+def from_zero(axes: Axes) -> float:
+    """A lower limit just below 0, so that markers at 0 are whole."""
+    return -0.03 * axes.get_ylim()[1]
+
+
 def limits(values: Iterable[float], pad: float = 0.08, least: float = 1.0) -> tuple[float, float]:
     """An axis range around values with a margin, at least ``least`` wide."""
     found = list(values)

@@ -77,7 +77,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
         # One number for both: ours carry it, the paper's roadmap is the line beneath.
         labels = _without_numbers(_published(axes, published, plot))
         labels += _measured(axes, ours, plot, 0.6)
-        _legend(figure, published, "measured", ours)
+        _legend(figure, published, "measured", _key(table))
         place_labels(axes, labels)
         return figure
     figure, (top, bottom) = new_figure(5.5, rows=2, height_ratios=[1, 1.5])
@@ -95,7 +95,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
         theirs = _without_numbers(theirs)
     bottom.set_title("paper (COCO)")
     bottom.set_xlabel(_axis(plot.quantity, plot.paper))
-    _legend(figure, published, f"measured ({mark})", ours)
+    _legend(figure, published, f"measured ({mark})", _key(table))
     place_labels(top, mine)
     place_labels(bottom, theirs)
     return figure
@@ -127,6 +127,14 @@ def _ours(table: Table2, x: str) -> list[Ours]:
                 Ours(number, _name(row), row.previous is not None, place, row.ap_best, row.params.mean)
             )
     return found
+
+
+def _key(table: Table2) -> str:
+    """What the numbers stand for: all stages of the table, measured or not."""
+    names = [_name(row) for row in table.rows if row.stage is not None]
+    return textwrap.fill(
+        ",  ".join(f"{i} {name}".replace(" ", "\u00a0") for i, name in enumerate(names, 1)), 62
+    )
 
 
 def _measured(axes: Axes, ours: Sequence[Ours], plot: _Plot, size: float) -> list[Label]:
@@ -178,7 +186,7 @@ def _area(params_m: float, plot: _Plot) -> float:
     return _AREA + (_GROWTH * params_m / _LARGEST if plot.sized else 6.0)
 
 
-def _legend(figure: Figure, points: Sequence[Point], ours: str, numbered: Sequence[Ours]) -> None:
+def _legend(figure: Figure, points: Sequence[Point], ours: str, key: str) -> None:
     handles = [Line2D([], [], color=BLUE, marker="o", ls="", label=ours)]
     present = {p.family for p in points}
     for family, (color, marker) in FAMILIES.items():
@@ -188,7 +196,6 @@ def _legend(figure: Figure, points: Sequence[Point], ours: str, numbered: Sequen
         hollow = Line2D([], [], color=FAINT, marker="o", markerfacecolor=BACKGROUND, ls="")
         hollow.set_label("hollow: test-dev")
         handles.append(hollow)
-    key = textwrap.fill(",  ".join(f"{o.number}\u00a0{o.label}".replace(" ", "\u00a0") for o in numbered), 62)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, handlelength=1.0, title=key, title_fontsize=7,
         alignment="left", columnspacing=0.6, handletextpad=0.4, borderpad=0.2,

@@ -142,7 +142,7 @@ def result_json(
         },
         "training": {"epochs": final, "iterations": final * 38, "seconds": 95.0, "images_per_second": 151.0,
                      "data_wait": 0.04, "memory_mb": 612.0, "attempts": 1},
-        "dataset": {**to_json(recipe.dataset), "skipped": {"train": [], "val": []}},
+        "dataset": {**to_json(recipe.dataset), "skipped": {"train": 0, "val": 0}},
         "hardware": hardware,
         "deviations": _deviations(recipe, run.stage),
     }  # fmt: skip
@@ -199,8 +199,9 @@ def _environment(run: Run, hardware: dict[str, Any]) -> dict[str, Any]:
     return {
         "packages": {"torch": "2.14.1", "torchvision": "0.29.1", "numpy": "2.4.6"}, "python": "3.11.9",
         "commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False, "hardware": hardware,
-        "precision": "float32", "determinism": "bitwise on CPU",
-        "dataset": {**to_json(run.recipe.dataset), "path": "data", "skipped": {"train": [], "val": []}},
+        "precision": "fp32", "determinism": "bitwise for the same number of threads and processes",
+        "dataset": {**to_json(run.recipe.dataset), "path": "data", "train": {"skipped": []},
+                    "val": {"skipped": []}},
         "command": ["python", "-m", "studies.roadmap", "--stage", run.stage],
     }  # fmt: skip
 

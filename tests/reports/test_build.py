@@ -10,7 +10,7 @@ import pytest
 
 from reports.build import Report, build_report
 from reports.collect import NoFinishedRunsError
-from tests.reports.factory import write_run
+from tests.reports.factory import COCO, write_run
 
 FIGURES = ("roadmap", "speed_accuracy", "size_accuracy", "training_curves", "head_curves")
 
@@ -92,15 +92,16 @@ def test_groups_have_folders_of_their_own_and_the_papers_conditions_come_first(p
 
 def test_rebuilding_removes_its_own_stale_files_and_no_others(runs: Path) -> None:
     write_run(runs, "baseline")
-    write_run(runs, "simota", protocol="demo")
-    first = build_report(runs)
+    other = write_run(runs, "simota", protocol="paper", dataset=COCO)
+    first = build_report(runs, figures=False)
     mine = first.out / "notes.txt"
     mine.write_text("keep me")
-    old_folder = first.out / first.data["groups"][0]["folder"]
-    assert (old_folder / "head_curves.png").exists()
+    old = first.out / "coco-2017-paper-c0c020"
+    assert (old / "table2.md").exists()
+    (other / "result.json").unlink()
     second = build_report(runs, figures=False)
     assert mine.read_text() == "keep me"
-    assert not (old_folder / "head_curves.png").exists()
+    assert not old.exists()
     assert set(second.files) < set(first.files)
     assert all(path.exists() for path in second.files)
 

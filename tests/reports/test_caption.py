@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from reports.caption import deviation_rows, seeds_sentence, table_caption
+from reports.caption import dataset_sentence, deviation_rows, seeds_sentence, table_caption
 from reports.collect import collect
 from reports.groups import Group, group_runs
 from reports.table2 import build_table2
@@ -23,7 +24,7 @@ def test_it_states_dataset_protocol_hardware_seeds_epoch_and_latency_conditions(
         "Dataset: embedded-shapes (fingerprint 5ba9e5f0c0ff, 6 classes, ",
         "600 training and 150 validation images)",
         "Protocol: demo (24 epochs, batch 16, tested at 160 px, evaluated every 4 epochs)",
-        "Trained on: Example CPU_2 @ 2.5 GHz & more, float32",
+        "Trained on: Example CPU_2 @ 2.5 GHz & more, fp32",
         "2 seeds (0, 1); ± is the standard deviation over seeds",
         "AP is the best evaluated epoch's",
         "last epoch's is given beside it",
@@ -69,9 +70,15 @@ def test_different_hardware_is_all_named(runs: Path) -> None:
     assert any("Example CPU_2" in s and "Other CPU" in s for s in caption.sentences)
 
 
-def test_a_deviation_of_some_stages_names_them(runs: Path) -> None:
-    import json
+def test_images_left_out_are_counted(runs: Path) -> None:
+    path = write_run(runs, "simota") / "result.json"
+    data = json.loads(path.read_text())
+    data["dataset"]["skipped"] = {"train": 3, "val": 0}
+    path.write_text(json.dumps(data))
+    assert "Unusable images left out: 3 of train." in dataset_sentence(group_of(runs).dataset)
 
+
+def test_a_deviation_of_some_stages_names_them(runs: Path) -> None:
     write_run(runs, "baseline")
     path = write_run(runs, "simota") / "result.json"
     data = json.loads(path.read_text())

@@ -18,6 +18,8 @@ from reports.images import OverImages, image_grid, steps_over_images
 from tests.reports.factory import write_run
 
 BOX = [10.0, 10.0, 40.0, 40.0]
+#: AP of a run that finds 10 and 15 of 20 objects exactly: the share of the 101 recall points reached.
+TEN, FIFTEEN = 100 * 51 / 101, 100 * 76 / 101
 
 
 def write_annotations(data: Path, images: int = 20) -> None:
@@ -53,7 +55,7 @@ def steps(runs: Path) -> OverImages:
 def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
-    before, after = write_run(runs, "multi-positives"), write_run(runs, "simota")
+    before, after = write_run(runs, "multi-positives", ap=TEN), write_run(runs, "simota", ap=FIFTEEN)
     write_detections(before, data, range(10))
     write_detections(after, data, range(15))
     (step,) = steps(runs).steps
@@ -64,9 +66,8 @@ def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp
         np.random.default_rng(0), resamples=200,
     )  # fmt: skip
     assert step.difference == expected
-    # every object found is found exactly: AP is the share of recall points reached, 51 and 76 of 101
-    assert step.difference.before == pytest.approx(100 * 51 / 101)
-    assert step.difference.after == pytest.approx(100 * 76 / 101)
+    assert step.difference.before == pytest.approx(TEN)
+    assert step.difference.after == pytest.approx(FIFTEEN)
     assert step.seeds == (0,)
     low, high = step.difference.interval.low, step.difference.interval.high
     assert low < step.difference.difference < high
@@ -78,9 +79,9 @@ def test_only_common_seeds_are_compared(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
     for seed in (0, 1):
-        write_detections(write_run(runs, "multi-positives", seed), data, range(10))
+        write_detections(write_run(runs, "multi-positives", seed, ap=TEN), data, range(10))
     for seed in (1, 2):
-        write_detections(write_run(runs, "simota", seed), data, range(15))
+        write_detections(write_run(runs, "simota", seed, ap=FIFTEEN), data, range(15))
     (step,) = steps(runs).steps
     assert step.seeds == (1,)
 
@@ -88,7 +89,7 @@ def test_only_common_seeds_are_compared(runs: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_computed_is_named(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
-    write_detections(write_run(runs, "multi-positives"), data, range(10))
+    write_detections(write_run(runs, "multi-positives", ap=TEN), data, range(10))
     lost = write_run(runs, "simota")  # no detections
     found = steps(runs)
     assert found.steps == ()
@@ -98,10 +99,20 @@ def test_what_cannot_be_computed_is_named(runs: Path, tmp_path: Path) -> None:
 def test_detections_of_other_images_are_named(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
-    write_detections(write_run(runs, "multi-positives"), data, range(10))
-    write_detections(write_run(runs, "simota"), data, range(30), images=30)
+    write_detections(write_run(runs, "multi-positives", ap=TEN), data, range(10))
+    write_detections(write_run(runs, "simota", ap=FIFTEEN), data, range(30), images=30)
     (problem,) = steps(runs).problems
     assert "another split or dataset" in problem
+
+
+def test_detections_that_do_not_give_the_recorded_ap_are_not_used(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    write_detections(write_run(runs, "multi-positives", ap=TEN), data, range(10))
+    write_detections(write_run(runs, "simota", ap=60.0), data, range(15))
+    found = steps(runs)
+    assert found.steps == ()
+    assert "its detections give 75.25 AP on these annotations, its record says 60.0" in found.problems[0]
 
 
 def test_a_lone_stages_detections_are_not_read(runs: Path) -> None:
@@ -112,11 +123,11 @@ def test_a_lone_stages_detections_are_not_read(runs: Path) -> None:
 def test_the_report_shows_them_when_asked(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
-    write_detections(write_run(runs, "multi-positives"), data, range(10))
-    write_detections(write_run(runs, "simota"), data, range(15))
+    write_detections(write_run(runs, "multi-positives", ap=TEN), data, range(10))
+    write_detections(write_run(runs, "simota", ap=FIFTEEN), data, range(15))
     report = build_report(runs, figures=False, images=True)
     (step,) = report.data["groups"][0]["over_images"]
-    assert step["gain"] == pytest.approx(100 * 25 / 101)
+    assert step["gain"] == pytest.approx(FIFTEEN - TEN)
     for name in ("report.md", "report.html"):
         text = (report.out / name).read_text()
         assert "Gains over validation images" in text

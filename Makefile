@@ -7,6 +7,9 @@ RUNS ?= runs
 # one run per core: small models do not fill several
 JOBS ?= $(shell nproc)
 
+# one thread per test process: tests run on all cores already, and small tensors want no more
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks map clean
 
@@ -26,19 +29,19 @@ demo: $(VENV)/runtime  ## replay all seven stages on the embedded dataset, about
 	$(BIN)/python -m studies.roadmap --embedded --protocol demo --launcher local --jobs $(JOBS) --runs $(RUNS)
 
 test: $(VENV)/dev  ## all tests that need nothing but Python, at most 10 minutes on 2 cores
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not peer and not cluster and not browser and not latex"
+	$(PYTEST) -n auto --dist loadgroup -m "not peer and not cluster and not browser and not latex"
 
 test-peer: $(VENV)/dev $(PEER)/installed  ## tests against the official code (installs it into .peer)
-	$(BIN)/python -m pytest tests/peer -m peer
+	$(PYTEST) -n auto --dist loadgroup tests/peer
 
 test-cluster: $(VENV)/dev  ## tests on a real Slurm; needs root, slurm-wlm and munge
-	$(BIN)/python -m pytest tests/cluster -m cluster
+	$(PYTEST) tests/cluster -m cluster
 
 test-browser: $(VENV)/dev  ## tests of the pages in a headless Chromium; needs chromium and chromium-driver
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 test-latex: $(VENV)/dev  ## compile the tables; needs pdflatex with booktabs
-	$(BIN)/python -m pytest -m latex
+	$(PYTEST) -m latex
 
 check: lint types imports  ## lint, types and import rules
 

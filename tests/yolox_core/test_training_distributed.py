@@ -66,7 +66,7 @@ def run_processes(script: str, folder: Path, count: int = 2, seconds: float = 12
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, str(file)],
+            [sys.executable, "-W", "error::FutureWarning", str(file)],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,11 +90,11 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
         """
         import torch
         from torch import nn
-        from torch.nn.parallel import DistributedDataParallel
         from yolox_core.build import build_detector
         from yolox_core.config import Ingredients, ModelConfig
         from yolox_core.structures import Targets
-        from yolox_core.training.distributed import average_batch_norm, batch_norm_buffers, join_world
+        from yolox_core.training.distributed import average_batch_norm, join_world
+        from yolox_core.training.loop import averaged_over_processes
 
         def detector():
             torch.manual_seed(0)
@@ -114,7 +114,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
         with join_world("cpu") as world:
             mine = slice(world.rank, None, world.size)
             shared = detector()
-            parallel = DistributedDataParallel(shared, broadcast_buffers=False)
+            parallel = averaged_over_processes(shared, world)
             parallel(images[mine], Targets(boxes[mine], labels[mine]), True)["total"].backward()
             for a, b in zip(alone.parameters(), shared.parameters(), strict=True):
                 torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5)

@@ -6,6 +6,7 @@ of theirs: the position is enough. Everything else that decides the next step is
 
 from __future__ import annotations
 
+import inspect
 import logging
 import resource
 import time
@@ -118,8 +119,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.mixed)
         self.model: nn.Module = self.detector
         if world.size > 1:
-            devices = [world.device] if world.device.type == "cuda" else None
-            self.model = DistributedDataParallel(self.detector, device_ids=devices, broadcast_buffers=False)
+            self.model = averaged_over_processes(self.detector, world)
         self.epoch = 0
         self.iteration = 0
         self.sums = _EpochSums()
@@ -290,6 +290,17 @@ class Trainer:
             if required:
                 raise
             log.warning("no checkpoint this time: %s; training goes on, free some space", error)
+
+
+def averaged_over_processes(detector: Detector, world: World) -> DistributedDataParallel:
+    """The detector with its gradients averaged over the processes; batch-norm statistics stay each
+    process's own, as in the official code, until they are averaged before an evaluation.
+    """
+    # a later torch than 2.11 renamed the option that leaves buffers alone
+    known = inspect.signature(DistributedDataParallel).parameters
+    own_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    devices = [world.device] if world.device.type == "cuda" else None
+    return DistributedDataParallel(detector, device_ids=devices, **{own_buffers: False})  # type: ignore[arg-type]
 
 
 def to_network_input(

@@ -154,7 +154,7 @@ def latency_sentence(conditions: LatencyConditions | None) -> str:
     c = conditions
     dtype = {"float16": "FP16", "float32": "FP32", "bfloat16": "BF16"}.get(c.dtype, c.dtype)
     fused = "conv and BN fused" if c.fused else "not fused"
-    threads = f", {c.threads} threads" if c.device == "cpu" and c.threads else ""
+    threads = f", {c.threads} thread{'s' * (c.threads != 1)}" if c.device == "cpu" and c.threads else ""
     return (
         f"Latency: forward pass only, without post-processing, {c.hardware}, {dtype}, batch {c.batch}, "
         f"{c.image_size} px, {fused}{threads}, median of {c.repeats} after {c.warmup} warm-ups; "

@@ -42,7 +42,7 @@ tbody tr:nth-child(even) { background: var(--panel); }
 tbody th, .l { text-align: left; }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--page); }
 tbody tr:nth-child(even) th { background: var(--panel); }
-td.p, th.p { text-align: left; white-space: normal; min-width: 13rem; max-width: 24rem; }
+td.p, th.p { text-align: left; white-space: normal; min-width: 10rem; max-width: 24rem; }
 td.wrap { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 8rem; max-width: 24rem; }
 td.paper { color: var(--paper-cell); }
 td.reproduced, td.same-direction { color: var(--good); font-weight: 600; }

@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from roadmap.record import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -37,9 +40,9 @@ def only_run(runs: Path) -> Path:
     return recipe.parent
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
@@ -54,9 +57,8 @@ def rows(runs: Path) -> list[dict[str, float]]:
 def weights(runs: Path) -> dict[str, torch.Tensor]:
     newest = max((only_run(runs) / "checkpoints").glob("iteration-*.pt"))
     state = torch.load(newest, weights_only=True)
-    return {f"{part}.{k}": v for part in ("model",) for k, v in state[part].items()} | {
-        f"ema.{k}": v for k, v in state["ema"]["model"].items()
-    }
+    parts = {"model": state["model"], "ema": state["ema"]["model"]}
+    return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
 
 @pytest.mark.slow
@@ -84,14 +86,18 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
     process.communicate()
 
     # meanwhile the record says what happened, and a second process is kept out
-    attempts = [json.loads(line) for line in (only_run(disturbed) / "attempts.jsonl").open()]
+    lines = (only_run(disturbed) / "attempts.jsonl").read_text(encoding="utf-8").splitlines()
+    attempts = [json.loads(line) for line in lines]
     assert [a["event"] for a in attempts] == ["start", "end", "start"]
     assert attempts[1]["reason"] == "signal"
-    process = start(disturbed)
-    wait_for(lambda: "resumed" in (only_run(disturbed) / "log.txt").read_text().split("killed")[-1], process)
+    with RunFolder(only_run(disturbed)).lock():
+        status, _, error = finish(disturbed)
+    assert status == 73
+    assert f"is being worked on by process {os.getpid()}" in error
+
     status, _, error = finish(disturbed)
-    second_status, second_error = process.wait(timeout=240), process.communicate()[1]
-    assert {status, second_status} in ({0, 73}, {0}), second_error + error
+    assert status == 0, error
+    assert "resumed at epoch" in error
 
     assert rows(disturbed) == rows(undisturbed)
     expected = weights(undisturbed)

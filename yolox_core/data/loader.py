@@ -30,6 +30,7 @@ _ORDER, _SAMPLE, _SIDE = 1, 2, 3
 #: How many other images are tried for a sample whose image can't be decoded.
 _ATTEMPTS = 8
 _PREFETCH = 4
+_FOR_THE_TRAINER = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class TrainStream:
@@ -93,7 +94,12 @@ class TrainStream:
         if self._batches is None:
             if self._loader is None:
                 raise StopIteration
-            self._batches = iter(self._loader)
+            # Held back until a worker is ready to ignore them: one that just starts would die of them.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINER)
+            try:
+                self._batches = iter(self._loader)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Workers ignore the signals meant for the trainer, so they must be told to stop.
             atexit.register(self.close)
         try:
@@ -221,7 +227,7 @@ def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
     # Ctrl-C and a scheduler's signals reach the whole process group. The trainer answers them with a
     # checkpoint; its workers must live until it closes the stream (or dies, which they notice).
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _FOR_THE_TRAINER:
         signal.signal(number, signal.SIG_IGN)
 
 

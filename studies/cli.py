@@ -181,7 +181,7 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
         if options.json:
             print(json.dumps(_outcome(plan, statuses, report), indent=1))
         elif report is not None:
-            print(report.summary)
+            print(f"{report.summary}\n\n{_where(report)}")
     if len(statuses) == 1:
         return next(iter(statuses.values()))
     return FAILED if any(statuses.values()) else 0
@@ -240,6 +240,15 @@ def _report(study: Study, runs: Path, tracking: str | None) -> Any:
     if problem:
         log.warning("%s", problem)
     return report
+
+
+def _where(report: Any) -> str:
+    """Where to look: the pages, then the figures."""
+    pages = [path for path in report.files if path.name in ("report.html", "report.md")]
+    figures = [path for path in report.files if path.suffix == ".png"]
+    return "\n".join(
+        f"{kind}  {path}" for kind, paths in (("report", pages), ("figure", figures)) for path in paths
+    )
 
 
 def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict[str, Any]:

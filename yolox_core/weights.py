@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from yolox_core.detector import Detector
+from yolox_core.folded_norms import has_folded_norms
 from yolox_core.heads import DecoupledHead
 from yolox_core.models.csp_darknet import Bottleneck, CSPDarknet, CSPLayer
 from yolox_core.models.darknet53 import DarkNet53, Residual
@@ -81,12 +82,15 @@ class LoadReport:
 
     loaded: taken from the file. missing: the model's, not in the file. unexpected: the file's, unknown to
     the model. wrong_shape: in both, not taken. The model keeps its own values of what was not loaded.
+    folded: whether the file's batch norms are folded away; such a model scores as it should, but training
+    needs :func:`yolox_core.folded_norms.unfold_norms` first.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     wrong_shape: tuple[WrongShape, ...]
+    folded: bool = False
 
     @property
     def complete(self) -> bool:
@@ -102,6 +106,8 @@ class LoadReport:
         ):
             if names:
                 lines += [f"{len(names)} {title}:", *(f"  {name}" for name in names)]
+        if self.folded:
+            lines.append("the batch norms are folded into the convolutions: unfold them before training")
         return "\n".join(lines)
 
 
@@ -131,16 +137,19 @@ def load_tensors(detector: Detector, found: Mapping[str, Tensor], source: str) -
             accepted[key] = value
     handled = {official[key] for key in accepted} | {w.name for w in wrong}
     missing = [n for n in official.values() if n not in handled and not n.endswith("num_batches_tracked")]
-    report = LoadReport(
-        tuple(official[key] for key in accepted), tuple(missing), tuple(unexpected), tuple(wrong)
-    )
-    if not any(not name.endswith("num_batches_tracked") for name in report.loaded):
+    if all(key.endswith("num_batches_tracked") for key in accepted):
         raise ValueError(
             f"not one tensor of {source} fits {detector.config.name}: is it a checkpoint of another model? "
             f"Its first names are {', '.join(list(found)[:3])}"
         )
     detector.load_state_dict(accepted, strict=False)
-    return report
+    return LoadReport(
+        tuple(official[key] for key in accepted),
+        tuple(missing),
+        tuple(unexpected),
+        tuple(wrong),
+        has_folded_norms(detector),
+    )
 
 
 def to_official(detector: Detector, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

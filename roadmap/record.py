@@ -185,17 +185,21 @@ class RunFolder:
             yield
 
 
-def _try_lock(file: IO[str]) -> bool:
-    """Take the lock; a moment's patience, because :meth:`RunFolder.is_locked` holds it for an instant."""
-    for pause in (0.05, 0.2, None):
+def _try_lock(file: IO[str], patience: float = 1.0) -> bool:
+    """Take the lock; with some patience, because :meth:`RunFolder.is_locked` holds it for an instant.
+
+    patience: seconds.
+    """
+    end = time.monotonic() + patience
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if pause is not None:
-                time.sleep(pause)
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
         else:
             return True
-    return False
 
 
 def find_runs(root: Path, study: str | None = None) -> list[RunFolder]:

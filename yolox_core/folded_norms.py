@@ -83,7 +83,7 @@ def _restate(block: ConvBlock, mean: Tensor, variance: Tensor) -> None:
     length = kernels.flatten(1).norm(dim=1).clamp_min(1e-12)
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     mean, variance = mean.to(length), variance.clamp_min(0).to(length)
-    norm.bias += (mean - norm.running_mean) * scale
+    norm.bias.add_((mean - norm.running_mean) * scale)
     norm.running_mean.copy_(mean / length)
     norm.running_var.copy_(variance / length.square())
     norm.weight.copy_(scale * length * torch.sqrt(norm.running_var + norm.eps))

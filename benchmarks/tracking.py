@@ -74,7 +74,7 @@ def compare(runs: Path, uri: str) -> Figures:
     }
 
 
-def cost(folder: Path, repeats: int = 5) -> Figures:
+def cost(folder: Path, repeats: int = 3) -> Figures:
     """Median seconds of one training, in turns so that a busy machine is equally busy for all."""
     arguments = ("--epochs", "20", "--seconds", "0.5")
     found: dict[str, list[Figures]] = {"off": [], "server": [], "away": []}

@@ -52,7 +52,7 @@ def write_validation_picture(folder: RunFolder) -> Path | None:
     try:
         dataset = CocoDataset(Path(environment["dataset"]["path"]), "val2017")
         picture = draw_validation(dataset, read_json(detections), _title(result))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, cv2.error) as error:
         log.warning("no picture of %s: %s", folder.name, error)
         return None
     write_atomic(path, cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())

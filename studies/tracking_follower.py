@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Follower:
             if self.ended == "finished":
                 write_validation_picture(self._folder)
             run_id, view = self._mirror.push(alive=not self.ended, failed=self.ended == "failed")
+            write_mirrored(self._folder, self._uri, run_id, view)
         except Exception as error:  # whatever a tracking server does, it is written down and tried again
             self._dirty, self._next = True, time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -68,14 +70,16 @@ class Follower:
             return False
         self._pause = _FIRST_PAUSE
         self._error = ""
-        write_mirrored(self._folder, self._uri, run_id, view)
         return True
 
     def _report(self, error: Exception) -> None:
         message = public_message(error, self._uri)
-        write_pending(self._folder, self._uri, message, ended=bool(self.ended))
+        try:
+            write_pending(self._folder, self._uri, message, ended=bool(self.ended))
+        except (OSError, ValueError) as second:  # a full disk; training writes to the same one
+            _say(f"tracking.json not written: {second}")
         if message != self._error:  # a server that is away for a day would fill the disk with tracebacks
-            traceback.print_exception(error)
+            _say("".join(traceback.format_exception(error)))
         self._error = message
 
 
@@ -92,7 +96,7 @@ def main() -> None:
     while not events.over:
         for event in events.wait(_TICK):
             if event["event"] == "epoch":
-                sampler.write(event["epoch"])
+                _sample_epoch(sampler, event["epoch"])
             else:
                 follower.ended = event["event"]
             follower.look_again()
@@ -103,6 +107,19 @@ def main() -> None:
     if not follower.attempt():
         time.sleep(_FIRST_PAUSE)
         follower.attempt()
+
+
+def _sample_epoch(sampler: SystemSampler, epoch: int) -> None:
+    try:
+        sampler.write(epoch)
+    except OSError as error:
+        _say(f"system.jsonl lacks epoch {epoch}: {error}")
+
+
+def _say(text: str) -> None:
+    """Write to tracking.log; a disk that is too full for that must not end the mirroring."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Events:

@@ -31,6 +31,7 @@ from yolox_core.data.loader import TrainStream, training_side
 from yolox_core.data.shapes import ensure_shapes_dataset
 from yolox_core.detector import Detector
 from yolox_core.evaluation import Detections, coco_metrics, collect_detections, merge
+from yolox_core.folded_norms import unfold_norms
 from yolox_core.profiling import measure_latency, profile_detector
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Latency is measured on this many validation images in turn, this many times in all.
 LATENCY_IMAGES, LATENCY_REPEATS = 32, 200
+#: Batch norms of a checkpoint that was folded are restated on this many training images.
+NORM_IMAGES = 96
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,11 @@ class Session:
         torch.manual_seed(self.run.seed)
         detector = build_detector(self.recipe.model, self.recipe.ingredients)
         if self.recipe.training.pretrained and self.options.weights is not None:
-            log.info("%s", load_official(detector, self.options.weights))
+            report = load_official(detector, self.options.weights)
+            log.info("%s", report)
+            if report.folded:
+                unfold_norms(detector, self._photographs(self.train_set, NORM_IMAGES).split(8))
+                log.info("its batch norms were folded; restated on training images")
         return detector
 
     def _train(self, detector: Detector) -> list[dict[str, Any]]:
@@ -276,7 +283,7 @@ class Session:
             config.final_confidence,
             config.nms_iou,
             repeats=LATENCY_REPEATS,
-            images=self._photographs(LATENCY_IMAGES),
+            images=self._photographs(self.val_set, LATENCY_IMAGES),
         )
         latency["load_average"] = os.getloadavg()[0]
         seconds = sum(row["seconds"] for row in history)
@@ -309,13 +316,10 @@ class Session:
             "deviations": [asdict(d) for d in self.deviations],
         }
 
-    def _photographs(self, count: int) -> torch.Tensor:
-        """The first validation images as network input, (n, 3, S, S) float."""
+    def _photographs(self, dataset: CocoDataset, count: int) -> torch.Tensor:
+        """The first images of a split as network input, (n, 3, S, S) float."""
         size = self.recipe.training.image_size
-        images = [
-            letterbox(self.val_set.load_image(index), size)[0]
-            for index in range(min(count, len(self.val_set)))
-        ]
+        images = [letterbox(dataset.load_image(index), size)[0] for index in range(min(count, len(dataset)))]
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
 
 

@@ -5,7 +5,7 @@ The hook has to be in place before a module of the detector is imported, hence h
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from tests import typechecking
@@ -24,6 +24,8 @@ CHECKED = (
 
 install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
-# The same examples on every run, and no time limit per example: machines differ.
-settings.register_profile("reproducible", derandomize=True, deadline=None)
+# The same examples on every run, and no time limits: machines differ.
+settings.register_profile(
+    "reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("reproducible")

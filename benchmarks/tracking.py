@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=32, help="of the crowd; default: 32")
     parser.add_argument("--seconds", type=float, default=1.0, help="of an epoch of the crowd; default: 1")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the servers would outlive us
     os.environ["STANDIN_LOOPS_PER_SECOND"] = str(_loops_per_second())
     drills: dict[str, Callable[[Path], Figures]] = {
         "cost": cost,

@@ -19,7 +19,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadmap.recipe import Recipe, recipe_from_json
 from roadmap.record import RunFolder, read_json
@@ -33,6 +33,9 @@ from yolox_core.config import (
     input_size,
     model_config,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 #: COCO's figures, in the order they are printed.
 LABELS = {
@@ -96,7 +99,6 @@ def find_subject(options: argparse.Namespace) -> Subject:
 
 def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     """Load, detect, score: the settings and COCO's figures in percent."""
-    import torch
     from tqdm import tqdm
 
     from yolox_core.build import build_detector
@@ -106,9 +108,7 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
 
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {device}: PyTorch finds no CUDA device here; use --device cpu")
+    device = choose_device(options.device)
     dataset = CocoDataset(subject.data, options.split)
     detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
     loaded = load_official(detector, subject.weights)
@@ -142,9 +142,22 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "image_size": subject.image_size,
         "confidence": options.confidence,
         "nms_iou": options.nms_iou,
-        "device": device,
+        "device": str(device),
         "metrics": metrics,
     }
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The named device, or the best there is. Raises ValueError when it is not there."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"--device must be cpu, cuda or cuda:N, not {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {device}: PyTorch finds no such CUDA device here; use --device cpu")
+    return device
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -162,7 +175,7 @@ def format_report(report: dict[str, Any]) -> str:
 
 def _subject_of_run(options: argparse.Namespace) -> Subject:
     folder = RunFolder(options.run)
-    recipe = _recipe_of(folder)
+    recipe = recipe_of(folder)
     weights = options.weights or folder.checkpoints / "best.pt"
     if not weights.exists():
         raise ValueError(f"{weights} is missing: the run has not been evaluated yet; give --weights FILE")
@@ -174,7 +187,8 @@ def _subject_of_run(options: argparse.Namespace) -> Subject:
     return Subject(folder.name, recipe.model, recipe.ingredients, weights, Path(data), size)
 
 
-def _recipe_of(folder: RunFolder) -> Recipe:
+def recipe_of(folder: RunFolder) -> Recipe:
+    """The recipe of a run. Raises ValueError when the folder is no run's."""
     content = read_json(folder.path / "recipe.json")
     if content is None:
         raise ValueError(f"{folder.path} has no recipe.json; is it a run's folder?")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from yolox_core.detector import Detector
 from yolox_core.folded_norms import has_folded_norms
-from yolox_core.heads import DecoupledHead
+from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.models.csp_darknet import Bottleneck, CSPDarknet, CSPLayer
 from yolox_core.models.darknet53 import DarkNet53, Residual
 from yolox_core.models.fpn import FeaturePyramid
@@ -176,6 +176,12 @@ def save_official(detector: Detector, path: Path | str, state: Mapping[str, Tens
 def official_keys(detector: Detector) -> dict[str, str]:
     """Our name of every tensor -> its official name."""
     return {key: ".".join(_translate(detector, key.split("."))) for key in detector.state_dict()}
+
+
+def unofficial_parts(detector: Detector) -> tuple[str, ...]:
+    """Parts of the detector that the official code does not have; their tensors keep our names."""
+    own = (CoupledHead, OneToOneHead)
+    return tuple(name for name, part in detector.named_children() if isinstance(part, own))
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -12,11 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.peer.official import COCOEvaluator, data_augment, official_model, our_model, postprocess
+from tests.peer.official import (
+    COCOEvaluator,
+    data_augment,
+    get_exp,
+    official_model,
+    our_model,
+    postprocess,
+)
 from yolox_core.augmentation.letterbox import letterbox
+from yolox_core.build import build_detector
+from yolox_core.config import MODELS, YOLOX_INGREDIENTS
+from yolox_core.data.coco import CocoDataset
 from yolox_core.evaluation import to_original
 from yolox_core.postprocess import NMS
 from yolox_core.structures import Prediction
+from yolox_core.weights import load_official
 
 
 @settings(max_examples=40)
@@ -104,3 +116,30 @@ def test_whole_models_detect_the_same() -> None:
         torch.testing.assert_close(mine.boxes_xyxy, their[:, :4], rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(mine.scores, their[:, 4] * their[:, 5], rtol=1e-4, atol=1e-6)
         assert torch.equal(mine.labels, their[:, 6].long())
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+COCO_MINI, RELEASED = SHARED / "coco-mini", SHARED / "weights" / "yolox_nano.pth"
+
+
+@pytest.mark.skipif(
+    not (COCO_MINI.exists() and RELEASED.exists()), reason="needs ../shared/coco-mini and ../shared/weights"
+)
+def test_released_weights_find_the_same_on_real_images() -> None:
+    """From the file to the result, each side by its own code."""
+    dataset = CocoDataset(COCO_MINI, "val2017")
+    peer = get_exp(None, "yolox-nano").get_model().eval()
+    peer.load_state_dict(torch.load(RELEASED, map_location="cpu", weights_only=True)["model"])
+    detector = build_detector(MODELS["yolox-nano"], YOLOX_INGREDIENTS)
+    load_official(detector, RELEASED)
+    for index in range(4):
+        image = dataset.load_image(index)
+        pixels, _ = data_augment.preproc(image.copy(), (416, 416))
+        with torch.no_grad():
+            (theirs,) = postprocess(peer(torch.from_numpy(pixels)[None]), 80, 0.05, 0.65)
+        ours, _ = letterbox(image, 416)
+        batch = torch.from_numpy(ours).permute(2, 0, 1)[None].float()
+        (mine,) = detector.eval().detect(batch, 0.05, 0.65)
+        assert torch.equal(mine.labels, theirs[:, 6].long())
+        torch.testing.assert_close(mine.boxes_xyxy, theirs[:, :4], rtol=1e-4, atol=1e-2)
+        torch.testing.assert_close(mine.scores, theirs[:, 4] * theirs[:, 5], rtol=1e-4, atol=1e-6)

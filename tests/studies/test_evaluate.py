@@ -152,6 +152,8 @@ def test_what_is_missing_is_named(
         (arguments(tmp_path / "nowhere", weights), "nowhere"),
         (arguments(data, weights, "--image-size", "65"), "multiple of 32, not 65"),
         (arguments(data, weights, "--split", "test2017"), "test2017"),
+        (arguments(data, weights, "--device", "cuda:99"), "--device cuda:99: PyTorch finds no such"),
+        (arguments(data, weights, "--device", "tpu9000"), "must be cpu, cuda or cuda:N, not 'tpu9000'"),
     ):
         assert main(given) == 1
         assert message in capsys.readouterr().err

@@ -25,6 +25,7 @@ from yolox_core.weights import (
     read_state_dict,
     save_official,
     to_official,
+    unofficial_parts,
 )
 
 NANO = MODELS["yolox-nano"]
@@ -91,7 +92,10 @@ def test_what_is_written_is_read_again(tmp_path: Path, model: Any, ingredients: 
 
 
 def test_parts_the_official_code_lacks_keep_our_names() -> None:
-    names = official_keys(build(model=DARKNET, ingredients=Ingredients(nms_free=True)))
+    detector = build(model=DARKNET, ingredients=Ingredients(nms_free=True))
+    assert unofficial_parts(detector) == ("head", "one_to_one_head")
+    assert unofficial_parts(build()) == ()
+    names = official_keys(detector)
     assert names["head.outputs.0.weight"] == "head.outputs.0.weight"
     assert names["one_to_one_head.outputs.0.weight"] == "one_to_one_head.outputs.0.weight"
 

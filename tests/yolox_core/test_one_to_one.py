@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -158,7 +159,8 @@ def test_the_matching_is_stable(scene: Scene) -> None:
 def quality(prediction: Prediction, prior: int, thing: Object) -> float:
     """The documented quality in plain Python; -1 where the prior is no candidate."""
     x, y = POINTS.boxes_cxcywh[prior, :2].tolist()
-    dx, dy, stride = abs(x - thing[0]), abs(y - thing[1]), POINTS.strides[prior].item()
+    stride = POINTS.strides[prior].item()
+    dx, dy = (abs(np.float32(place) - np.float32(centre)) for place, centre in ((x, thing[0]), (y, thing[1])))
     if max(dx, dy) >= 2.5 * stride:
         return -1.0
     score = torch.sigmoid(prediction.classes[0, prior, thing[4]]) * torch.sigmoid(

@@ -7,8 +7,9 @@ several objects take goes to the cheapest of *all* objects of the image, as in t
 (docs/decisions/0005-simota-geometry.md).
 
 The work is on tables of objects × priors. On a CPU they are made image by image, for real objects and
-candidates alone: looking which those are is free there, and one image's tables fit into the cache. On an
-accelerator all images are one table with masks, and no value is read back.
+candidates alone: looking which those are is free there, one image's tables fit into the cache, and the
+outcome is the official code's even where costs are equal. On an accelerator all images are one table with
+masks, and no value is read back.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ from yolox_core.assigners.common import axes, nothing_assigned
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
-#: Entries of a batch's table up to which a CPU treats it as a whole; there calls cost more than numbers.
-CACHE_ENTRIES = 1 << 17
-#: Entries of a table treated at once otherwise. Only memory counts: 1 GB at the peak.
-DEVICE_ENTRIES = 1 << 25
+#: Entries of a table of several images: 1 GB of memory at the peak.
+TABLE_ENTRIES = 1 << 25
 
 
 class Candidates(NamedTuple):
@@ -81,39 +80,43 @@ class SimOTAAssigner:
 
     @torch.no_grad()
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
-        images, objects = targets.labels.shape
         count = len(priors.strides)
-        if objects == 0:
+        if targets.labels.shape[1] == 0:
             return nothing_assigned(prediction)
-        claim, together = self.claim, max(1, DEVICE_ENTRIES // (objects * count))
-        if targets.labels.device.type == "cpu" and images * objects * count > CACHE_ENTRIES:
-            claim, together = self.claim_compact, 1
         candidates = Candidates(prediction.boxes_cxcywh, prediction.objectness, prediction.classes)
-        parts = []
+        on_cpu = targets.labels.device.type == "cpu"
+        claim = self.claim_one_by_one if on_cpu else self.claim_together
+        claims = claim(priors, candidates, targets)
+        return _join([some.assignment(count) for some in claims])
+
+    def claim_together(self, priors: Priors, candidates: Candidates, targets: Targets) -> list[Claims]:
+        """Claims of as many images at once as memory allows, without reading a value from the device."""
+        images, objects = targets.labels.shape
+        together = max(1, TABLE_ENTRIES // (objects * len(priors.strides)))
+        claims = []
         for start in range(0, images, together):
             part = slice(start, start + together)
             some = Targets(targets.boxes_cxcywh[part], targets.labels[part])
-            parts.append(claim(priors, candidates.part(part), some).assignment(count))
-        return parts[0] if len(parts) == 1 else _join(parts)
+            eligible, preferred = self._regions(priors, some)
+            claims.append(self._cheapest(candidates.part(part), some, preferred, eligible))
+        return claims
 
-    def claim(self, priors: Priors, candidates: Candidates, targets: Targets) -> Claims:
-        """Claims of some images, without reading a value from the device."""
+    def claim_one_by_one(self, priors: Priors, candidates: Candidates, targets: Targets) -> list[Claims]:
+        """Claims of each image, from its real objects and candidates alone. It reads values: for the CPU."""
         eligible, preferred = self._regions(priors, targets)
-        return self._cheapest(candidates, targets, preferred, eligible)
-
-    def claim_compact(self, priors: Priors, candidates: Candidates, targets: Targets) -> Claims:
-        """Claims of one image from its real objects and candidates alone. It reads values: for the CPU."""
-        objects = targets.valid[0].nonzero().squeeze(1)
-        if len(objects) == 0:
-            return _no_claims(objects)
-        real = Targets(targets.boxes_cxcywh[:, objects], targets.labels[:, objects])
-        eligible, preferred = self._regions(priors, real)
-        places = eligible[0].nonzero().squeeze(1)
-        if len(places) == 0:
-            return _no_claims(objects)
-        claims = self._cheapest(candidates.at(places), real, preferred.index_select(2, places))
-        places = pad(places, (0, 1), value=len(priors.strides))
-        return Claims(places[claims.prior], objects[claims.owner], claims.iou)
+        claims = []
+        for image in range(len(targets.labels)):
+            objects = targets.valid[image].nonzero().squeeze(1)
+            places = eligible[image].nonzero().squeeze(1)
+            if len(places) == 0:  # nor can there be without objects
+                claims.append(_no_claims(objects))
+                continue
+            real = Targets(targets.boxes_cxcywh[image, objects][None], targets.labels[image, objects][None])
+            some = candidates.part(slice(image, image + 1)).at(places)
+            own = self._cheapest(some, real, preferred[image, objects].index_select(1, places)[None])
+            places = pad(places, (0, 1), value=len(priors.strides))
+            claims.append(Claims(places[own.prior], objects[own.owner], own.iou))
+        return claims
 
     def _regions(self, priors: Priors, targets: Targets) -> tuple[Bool[Tensor, "B N"], Bool[Tensor, "B G N"]]:
         """Candidates of each image, and the priors that each object prefers.
@@ -159,17 +162,18 @@ class SimOTAAssigner:
             cost += torch.where(targets.valid, 0.0, torch.inf)[..., None]
             iou *= eligible.to(iou.dtype)[:, None]
 
-        # of equally cheap priors a single positive is the first
         price, prior = cost.min(-1, keepdim=True)
         take = price < torch.inf
         if self.dynamic:
             most = min(self.candidates, count)
-            wanted = iou.topk(most, -1).values.sum(-1, keepdim=True).int()
-            several_price, several = cost.topk(most, -1, largest=False, sorted=True)
+            wanted = iou.topk(most, -1).values.sum(-1, keepdim=True).int().clamp_min(1)
+            if eligible is None:
+                prior = _cheapest_by_number(cost, wanted, most)
+            else:  # of equally cheap priors, a single positive is the first
+                several = cost.topk(most, -1, largest=False, sorted=True).indices
+                prior = torch.where(wanted == 1, prior, several)
             rank = torch.arange(most, device=cost.device)
-            single = wanted < 2
-            prior = torch.where(single & (rank == 0), prior, several)
-            take = (rank < wanted.clamp_min(1)) & (several_price < torch.inf)
+            take = (rank < wanted) & (cost.gather(-1, prior) < torch.inf)
 
         prior, take = prior.flatten(1), take.flatten(1)
         place = torch.where(take, prior, count)
@@ -180,12 +184,29 @@ class SimOTAAssigner:
         return Claims(place, owner, iou.flatten(1).gather(1, owner * count + prior))
 
 
+def _cheapest_by_number(
+    cost: Float[Tensor, "1 G M"], wanted: Int[Tensor, "1 G 1"], most: int
+) -> Int[Tensor, "1 G K"]:
+    """The ``wanted`` cheapest priors of each object in the first places, the other places are 0.
+
+    Objects that want equally many go together: which of several equal costs top-k gives depends on its k,
+    and the penalty leaves many costs equal.
+    """
+    prior = wanted.new_zeros(1, cost.shape[1], most, dtype=torch.int64)
+    for number in wanted.unique().tolist():
+        objects = (wanted[0, :, 0] == number).nonzero().squeeze(1)
+        prior[0, objects, :number] = cost[0, objects].topk(number, largest=False).indices
+    return prior
+
+
 def _no_claims(like: Tensor) -> Claims:
     empty = like.new_empty(1, 0)
     return Claims(empty, empty, empty.float())
 
 
 def _join(parts: list[Assignment]) -> Assignment:
+    if len(parts) == 1:
+        return parts[0]
     return Assignment(
         torch.cat([part.matched for part in parts]),
         torch.cat([part.iou for part in parts]),

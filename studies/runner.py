@@ -37,19 +37,25 @@ def execute(run: Run, deviations: tuple[Deviation, ...], options: Options, stop:
             return status
         if world.is_main:
             stack.enter_context(_log_to(folder.log))
-        attempt = 0
+        attempt, session, reason = 0, None, "error"
         try:
             attempt = _start_attempt(run, folder, deviations, world)
-            Session(run, folder, deviations, options, world, stop, attempt).carry_out()
-        except InterruptedTraining as reason:
-            _end_attempt(folder, attempt, world, "signal")
-            log.info("%s; the same command resumes it", reason)
+            session = Session(run, folder, deviations, options, world, stop, attempt)
+            session.carry_out()
+            reason = "finished"
+            _end_attempt(folder, attempt, world, reason)
+            return FINISHED
+        except InterruptedTraining as interruption:
+            reason = "signal"
+            _end_attempt(folder, attempt, world, reason)
+            log.info("%s; the same command resumes it", interruption)
             return INTERRUPTED
         except Exception as error:
             _fail(folder, attempt, world, error)
             return FAILED
-        _end_attempt(folder, attempt, world, "finished")
-        return FINISHED
+        finally:
+            if session is not None:
+                session.end_tracking(reason)
 
 
 def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
@@ -72,8 +78,9 @@ def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
 
 def _wipe(folder: RunFolder) -> None:
     CheckpointStore(folder.checkpoints).clear()
-    for name in ("result.json", "failure.json", "metrics.jsonl", "detections.json", "attempts.jsonl"):
-        (folder.path / name).unlink(missing_ok=True)
+    for path in folder.path.iterdir():
+        if path.is_file() and path.name not in ("lock", "log.txt", "console.txt"):
+            path.unlink()
 
 
 def _start_attempt(run: Run, folder: RunFolder, deviations: tuple[Deviation, ...], world: World) -> int:

@@ -35,7 +35,7 @@ from yolox_core.folded_norms import unfold_norms
 from yolox_core.profiling import measure_latency, profile_detector
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
-from yolox_core.training.loop import Hooks, InterruptedTraining, Trainer
+from yolox_core.training.loop import Hooks, Trainer
 from yolox_core.weights import load_official
 
 log = logging.getLogger(__name__)
@@ -94,27 +94,26 @@ class Session:
         if self.world.is_main:
             self._describe()
             self.tracker = start_tracking(self.folder, self.options.tracking)
-        try:
-            detector = self._build()
-            history = self._train(detector)
-            result = self._conclude(detector, history)
-            if self.world.is_main:
-                write_json(self.folder.path / "result.json", result)
-                log.info("%s: %s", self.run.name, _headline(result))
-                self._tell("finish", result)
-        except InterruptedTraining:
-            self._tell("interrupted")
-            raise
-        except Exception as error:
-            self._tell("fail", {"message": str(error)})
-            raise
-        finally:
-            if self.tracker is not None:
-                self.tracker.close()
+        detector = self._build()
+        history = self._train(detector)
+        result = self._conclude(detector, history)
+        if self.world.is_main:
+            write_json(self.folder.path / "result.json", result)
+            log.info("%s: %s", self.run.name, _headline(result))
 
-    def _tell(self, event: str, *arguments: Any) -> None:
-        if self.tracker is not None:
-            getattr(self.tracker, event)(*arguments)
+    def end_tracking(self, reason: str) -> None:
+        """Tell the tracker how the attempt ended, once the record says so too, and wait for it a while."""
+        if self.tracker is None:
+            return
+        if reason == "finished":
+            self.tracker.finish({})
+        elif reason == "signal":
+            self.tracker.interrupted()
+        else:
+            self.tracker.fail({})
+        left_over = self.tracker.close()
+        if left_over:
+            log.warning("%s", left_over)
 
     def _open_data(self) -> tuple[CocoDataset, CocoDataset]:
         root = self.options.data
@@ -237,7 +236,8 @@ class Session:
             row["images_per_second"],
             ap,
         )
-        self._tell("epoch", row)
+        if self.tracker is not None:
+            self.tracker.epoch(row)
 
     def _evaluate(self, model: nn.Module, confidence: float) -> tuple[dict[str, float | None], Detections]:
         config, world = self.recipe.training, self.world

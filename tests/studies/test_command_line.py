@@ -16,6 +16,7 @@ COMMANDS = {
     "studies.roadmap": (["--help"], ["--list"], ["--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
     "studies.evaluate": (["--help"],),
+    "studies.export": (["--help"],),
     "studies.sync": (["--help"],),
     "reports": (["--help"],),
     "slurm": (["--help"], ["sites"]),

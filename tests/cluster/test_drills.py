@@ -74,10 +74,10 @@ def _preemption_with_grace(lab: Laboratory) -> None:
 
 @drill
 def time_limit_twice(lab: Laboratory) -> None:
-    """A minute per job, more than a minute of work: warned, checkpointed, requeued, at least twice."""
+    """A minute per job, more than two minutes of work: warned, checkpointed, requeued, at least twice."""
     site = lab.on("batch", time_limit="1", signal_lead=25)
-    submission = lab.submit("limited", site=site, pause=0.8)
-    lab.wait_until_over("limited", 200)
+    submission = lab.submit("limited", site=site, pause=1.6)
+    lab.wait_until_over("limited", 280)
     lab.assert_finished("limited")
     restarts = [event.restart for event in submission.history(0)]
     assert max(restarts) >= 2

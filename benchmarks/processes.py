@@ -8,6 +8,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,7 @@ from benchmarks.in_turn import Measured
 
 #: Makes a side in its process: called with the side's arguments, returns what is timed.
 Maker = Callable[..., Callable[[], object]]
+T = TypeVar("T")
 
 
 def run_processes_in_turn(
@@ -46,6 +48,12 @@ def run_processes_in_turn(
     for process in processes:
         process.join()
     return results
+
+
+def run_in_process(call: Callable[..., T], arguments: tuple[object, ...], threads: int) -> T:
+    """What a module-level function returns, from a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (threads,)) as pool:
+        return pool.apply(call, arguments)
 
 
 def _serve(end: Connection, maker: Maker, arguments: tuple[object, ...], threads: int) -> None:

@@ -5,7 +5,7 @@
 
 Ours and the official code (0.3.0) in turn on the same images and objects, each in its own process, single
 precision on the CPU. Without --model: YOLOX-S at 640 px and YOLOX-Nano at 416 px. Goals: at least 1.2 times
-faster, and no more memory.
+faster, and no more memory. --profile says instead where both sides' time goes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.crowd import make_targets
 from benchmarks.in_turn import official, report
-from benchmarks.processes import run_processes_in_turn
+from benchmarks.processes import run_in_process, run_processes_in_turn
 from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig, input_size, model_config
 from yolox_core.structures import Targets
@@ -31,6 +31,16 @@ from yolox_core.training.distributed import World
 from yolox_core.training.loop import Hooks, Trainer
 
 GOAL = 1.2
+#: Kinds of work by the beginnings of PyTorch's operator names; the first that fits counts.
+KINDS = {
+    "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::_slow_conv2d"),
+    "batch norms": ("aten::native_batch_norm",),
+    "activations": ("aten::silu", "aten::leaky_relu"),
+    "copies": ("aten::copy_",),
+    "everything else": ("",),
+}
+#: Steps that a profile averages.
+PROFILED = 5
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,30 @@ def make_official(model: str, batch: int, size: int) -> Callable[[], object]:
     return step
 
 
+def profile_of(maker: Callable[..., Callable[[], object]], *arguments: object) -> dict[str, float]:
+    """Milliseconds per step for each of KINDS, of the operators' own time."""
+    step = maker(*arguments)
+    for _ in range(3):
+        step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(PROFILED):
+            step()
+    found = dict.fromkeys(KINDS, 0.0)
+    for event in profile.key_averages():
+        kind = next(kind for kind, names in KINDS.items() if event.key.startswith(names))
+        found[kind] += event.self_cpu_time_total / 1000 / PROFILED
+    return found
+
+
+def print_profiles(title: str, profiles: dict[str, dict[str, float]]) -> None:
+    """A line per kind of work: milliseconds of each side."""
+    print(f"{title}: ms per step under the profiler, {torch.get_num_threads()} threads")
+    for kind in KINDS:
+        print(f"  {kind:<16}" + "".join(f"{side:>10} {found[kind]:7.1f}" for side, found in profiles.items()))
+    whole = {side: sum(found.values()) for side, found in profiles.items()}
+    print(f"  {'whole step':<16}" + "".join(f"{side:>10} {value:7.1f}" for side, value in whole.items()))
+
+
 def main() -> None:
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
@@ -104,6 +138,13 @@ def main() -> None:
         size, batch = options.size or size, options.batch or batch
         arguments = (model, batch, size)
         sides = {"ours": (make_ours, arguments), "official": (make_official, arguments)}
+        if options.profile:
+            profiles = {
+                side: run_in_process(profile_of, (maker, *arguments), options.threads)
+                for side, (maker, _) in sides.items()
+            }
+            print_profiles(f"training step of {model}, batch {batch} at {size} px", profiles)
+            continue
         results = run_processes_in_turn(sides, options.rounds, 2, options.threads)
         report(f"training step of {model}, batch {batch} at {size} px", results, GOAL)
 
@@ -119,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, help="input side in pixels")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--profile", action="store_true", help="where the time goes, instead of how long it is"
+    )
     return parser
 
 

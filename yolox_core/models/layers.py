@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,8 +16,17 @@ def activation(name: str) -> nn.Module:
     if name == "leaky_relu":
         return nn.LeakyReLU(0.1, inplace=True)
     if name == "silu":
-        return nn.SiLU(inplace=True)
+        return SiLU()
     raise ValueError(f"activation must be leaky_relu or silu, not {name!r}")
+
+
+class SiLU(nn.SiLU):
+    """SiLU that overwrites its input only where no gradient is taken: its gradient needs the input, and
+    PyTorch would copy that first.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x, inplace=not (torch.is_grad_enabled() and x.requires_grad))
 
 
 class ConvBlock(nn.Module):

@@ -1,10 +1,14 @@
-"""Every benchmark against the official code, one after the other, each in a process of its own.
+"""Time ours against the official code (0.3.0), one benchmark after the other, and print ratios.
 
-make benchmarks
+    make peer                                  once
+    python -m benchmarks [NAME ...]            some minutes for all; alone on the machine, please
+
+Each is a program of its own with options of its own: ``python -m benchmarks.training_step --help``.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -12,9 +16,18 @@ NAMES = ("startup", "augmentation", "assignment", "loss", "training_step", "infe
 
 
 def main() -> int:
-    """Run them all; 1 when one could not run."""
+    """Run them all, or those that are named; 1 when one could not run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(NAMES)}; default: all")
+    names = parser.parse_args().names or NAMES
+    if unknown := sorted(set(names) - set(NAMES)):
+        parser.error(f"no benchmark called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     failed = []
-    for name in NAMES:
+    for name in names:
         print(f"\n== {name}", flush=True)
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
             failed.append(name)

@@ -90,7 +90,7 @@ def report(title: str, results: dict[str, Measured], goal: float, ours: str = "o
         )
     mine = results[ours]
     for name, result in results.items():
-        if name == ours:
+        if not name.startswith("official"):
             continue
         line = f"  {name} / {ours}: time {result.median / mine.median:.2f} (goal {goal:g})"
         if result.memory is not None and mine.memory:

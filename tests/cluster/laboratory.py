@@ -47,6 +47,16 @@ def report_command(study: str, runs: Path) -> tuple[str, ...]:
     return ("-c", code, str((runs / study / "report.txt").absolute()))
 
 
+def fill_up(path: Path) -> None:
+    """Write a file until its disk is full."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            os.fsync(file.fileno())
+
+
 class Laboratory:
     """The cluster, and a ``runs/`` folder that all its nodes see."""
 

@@ -7,19 +7,17 @@ essential drills with the real thing.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
 from slurm import client, steer
 from slurm.site import Limits
 from slurm.submission import Submission
-from tests.cluster.laboratory import ROOT, Laboratory
+from tests.cluster.laboratory import ROOT, Laboratory, fill_up
 from tests.cluster.registry import drill, names
 
 
@@ -182,7 +180,7 @@ def runs_folder_full(lab: Laboratory) -> None:
         lab.submit("full", 1, "--ballast", "150000", pause=0.15)
         lab.wait_for_epoch("full", 2)
         filler = study / "filler"
-        _fill_up(filler)
+        fill_up(filler)
         lab.wait_until_over("full")
         assert lab.folder("full").result() is None
         assert lab.row("full").state in ("failed", "interrupted")
@@ -195,15 +193,6 @@ def runs_folder_full(lab: Laboratory) -> None:
         assert lab.starts("full") == 2
     finally:
         subprocess.run(["umount", "--lazy", str(study)], check=True)
-
-
-def _fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            os.fsync(file.fileno())
 
 
 HOSTILE = 'it\'s "two  words" $HOME `id` #1; ü&|*'

@@ -25,9 +25,10 @@ from roadmap.protocols import SMOKE, stage_recipe
 from roadmap.recipe import Run
 from roadmap.record import RunFolder, find_runs
 from roadmap.stages import STAGE_NAMES
+from slurm import steer
 from slurm.site import Site
 from slurm.submission import Submission, Task, read_submissions
-from tests.cluster.laboratory import ROOT, Laboratory
+from tests.cluster.laboratory import ROOT, Laboratory, fill_up
 from tests.cluster.registry import drill, names
 from yolox_core.training.checkpoint import CheckpointStore
 
@@ -133,6 +134,19 @@ def starts(folder: RunFolder) -> list[dict[str, Any]]:
     return [event for event in folder.attempts() if event["event"] == "start"]
 
 
+def signal_training(folder: RunFolder, number: signal.Signals) -> None:
+    """To the process of the latest attempt."""
+    os.kill(starts(folder)[-1]["pid"], number)
+
+
+def hold_after_start(lab: Laboratory, folder: RunFolder, attempt: int) -> None:
+    """Until this attempt has started; it is held still, so that it cannot end before what comes next. What
+    ends a job continues it first.
+    """
+    lab.wait("roadmap", lambda: len(starts(folder)) == attempt, f"attempt {attempt}", 240)
+    signal_training(folder, signal.SIGSTOP)
+
+
 @drill
 def whole_roadmap(main_lab: Laboratory) -> None:
     """All seven stages as one array, then the report; the figures are those of the local run."""
@@ -154,19 +168,57 @@ def _second_submission_has_nothing_to_do(lab: Laboratory) -> None:
 
 
 @drill
-def killed_and_preempted(main_lab: Laboratory) -> None:
-    """kill -9 of the training, then a preemption; the figures stay those of the local run."""
+def disturbed_again_and_again(main_lab: Laboratory) -> None:
+    """kill -9, scontrol requeue, preemption, scancel and retry, one after the other, of one real training;
+    the figures stay those of the local run.
+    """
     lab = main_lab.beside("disturbed")
     submission = submit(lab, "simota", site=lab.on("trainspot"))
     folder = wait_for_epoch(lab, "simota", 1)
-    os.kill(starts(folder)[-1]["pid"], signal.SIGKILL)
-    wait_for_epoch(lab, "simota", 2)
-    os.kill(starts(folder)[-1]["pid"], signal.SIGSTOP)  # preemption continues it: it cannot end before
+    signal_training(folder, signal.SIGKILL)
+    hold_after_start(lab, folder, 2)
+    lab.slurm("scontrol", "requeue", f"{submission.job}_0")
+    hold_after_start(lab, folder, 3)
     lab.outrank(10)
-    lab.wait_until_over("roadmap", 500)
-    assert_as_here(lab, "simota")
+    hold_after_start(lab, folder, 4)
+    lab.slurm("scancel", f"{submission.job}_0")
+    lab.wait_until_over("roadmap", 300)
+    assert lab.overview("roadmap").runs[0].state == "cancelled"
     assert [event.why for event in submission.history(0) if event.event == "requeue"] == ["killed"]
-    assert len(starts(folder)) == 3
+    outcome, _ = steer.again("retry", "roadmap", lab.runs)
+    assert outcome is not None
+    lab.wait_until_over("roadmap", 300)
+    assert_as_here(lab, "simota")
+    assert len(starts(folder)) == 5
+
+
+@drill
+def training_on_a_full_disk(main_lab: Laboratory) -> None:
+    """The runs folder, a small tmpfs, is filled in the middle of a training: the run fails and says so;
+    freed, retry finishes it from its last good checkpoint with the figures of the local run.
+    """
+    lab = main_lab.beside("small")
+    lab.runs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(lab.runs)], check=True)
+    try:
+        submit(lab, "baseline", site=lab.on("train"))
+        folder = wait_for_epoch(lab, "baseline", 1)
+        signal_training(folder, signal.SIGSTOP)  # no epoch may slip by while the disk is filled
+        filler = lab.runs / "filler"
+        fill_up(filler)
+        signal_training(folder, signal.SIGCONT)
+        lab.wait_until_over("roadmap", 300)
+        assert folder.result() is None
+        assert lab.overview("roadmap").runs[0].state in ("failed", "interrupted")
+        (log,) = lab.runs.glob("roadmap/submissions/*/logs/*_0.log")
+        filler.unlink()
+        outcome, _ = steer.again("retry", "roadmap", lab.runs)
+        assert outcome is not None, log.read_text()
+        lab.wait_until_over("roadmap", 300)
+        assert_as_here(lab, "baseline")
+        assert len(starts(folder)) == 2
+    finally:
+        subprocess.run(["umount", "--lazy", str(lab.runs)], check=True)
 
 
 @drill

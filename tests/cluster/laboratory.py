@@ -165,6 +165,12 @@ class Laboratory:
         """``kill -9`` the training process."""
         os.kill(self.training_process(study, seed), signal.SIGKILL)
 
+    def hold(self, study: str, seed: int = 0) -> None:
+        """Stop the training process where it is, so that the run cannot end before what comes next has
+        reached it. Whatever ends a job continues its processes first.
+        """
+        os.kill(self.training_process(study, seed), signal.SIGSTOP)
+
     def job(self, submission: Submission, index: int = 0) -> client.Job | None:
         """The task as squeue shows it."""
         found = client.queue([submission.job_name])

@@ -50,6 +50,7 @@ def preemption(lab: Laboratory) -> None:
     """TERM, then KILL: the run writes a checkpoint and Slurm requeues it by itself."""
     submission = lab.submit("preempted", site=lab.on("spot", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("preempted", 2)
+    lab.hold("preempted")
     lab.outrank(4)
     lab.wait("preempted", lambda: lab.starts("preempted") == 2, "second start")
     lab.wait_until_over("preempted")
@@ -63,6 +64,7 @@ def _preemption_with_grace(lab: Laboratory) -> None:
     """With GraceTime Slurm would call the job FAILED; the script requeues it."""
     submission = lab.submit("grace", site=lab.on("grace", gpus_per_node=4), pause=0.25)
     lab.wait_for_epoch("grace", 2)
+    lab.hold("grace")
     lab.outrank(5)
     lab.wait_until_over("grace")
     lab.assert_finished("grace")
@@ -89,6 +91,7 @@ def requeue_of_one_task(lab: Laboratory) -> None:
     submission = lab.submit("requeued", 3, pause=0.1)
     for seed in range(3):
         lab.wait_for_epoch("requeued", seed=seed)
+    lab.hold("requeued", 1)
     lab.slurm("scontrol", "requeue", f"{submission.job}_1")
     lab.wait_until_over("requeued")
     lab.assert_finished("requeued", 3)
@@ -128,6 +131,7 @@ def cancel_then_retry(lab: Laboratory) -> None:
     """A cancelled run is not brought back to life by its script; retry takes it from its checkpoint."""
     submission = lab.submit("cancelled", 3, pause=0.1)
     lab.wait_for_epoch("cancelled", seed=1)
+    lab.hold("cancelled", 1)
     lab.slurm("scancel", f"{submission.job}_1")
     lab.wait_until_over("cancelled")
     assert [lab.row("cancelled", seed).state for seed in range(3)] == ["finished", "cancelled", "finished"]

@@ -73,19 +73,6 @@ def _preemption_with_grace(lab: Laboratory) -> None:
 
 
 @drill
-def time_limit_twice(lab: Laboratory) -> None:
-    """A minute per job, more than two minutes of work: warned, checkpointed, requeued, at least twice."""
-    site = lab.on("batch", time_limit="1", signal_lead=25)
-    submission = lab.submit("limited", site=site, pause=1.6)
-    lab.wait_until_over("limited", 280)
-    lab.assert_finished("limited")
-    restarts = [event.restart for event in submission.history(0)]
-    assert max(restarts) >= 2
-    ends = [event for event in submission.history(0) if event.event == "end"]
-    assert {(event.status, event.why) for event in ends[:-1]} == {(75, "signal")}
-
-
-@drill
 def requeue_of_one_task(lab: Laboratory) -> None:
     """scontrol requeue of one array task; its siblings go on."""
     submission = lab.submit("requeued", 3, pause=0.1)

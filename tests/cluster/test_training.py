@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,6 +191,32 @@ def disturbed_again_and_again(main_lab: Laboratory) -> None:
     lab.wait_until_over("roadmap", 300)
     assert_as_here(lab, "simota")
     assert len(starts(folder)) == 5
+
+
+@drill
+def time_limit_twice(main_lab: Laboratory) -> None:
+    """Held still until Slurm's warning, a minute is too short twice: checkpointed, requeued, finished with
+    the figures of the local run.
+    """
+    lab = main_lab.beside("limited")
+    submission = submit(lab, "baseline", site=lab.on("train", time_limit="1", signal_lead=25))
+    folder = wait_for_epoch(lab, "baseline", 0)
+    for attempt in (1, 2):
+        hold_after_start(lab, folder, attempt)
+        lab.wait("roadmap", lambda: warned(folder), f"the warning of attempt {attempt}")
+        signal_training(folder, signal.SIGCONT)
+    lab.wait_until_over("roadmap", 300)
+    assert_as_here(lab, "baseline")
+    assert len(starts(folder)) >= 3
+    ends = [event for event in submission.history(0) if event.event == "end"]
+    assert {(event.status, event.why) for event in ends[:-1]} == {(75, "signal")}
+
+
+def warned(folder: RunFolder) -> bool:
+    """Whether USR1 waits for the process of the latest attempt, which is held still."""
+    status = Path(f"/proc/{starts(folder)[-1]['pid']}/status").read_text()
+    (pending,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 @drill

@@ -174,7 +174,7 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
     with stop.listening():
         carry_out = _one_by_one if options.jobs == 1 or len(plan) == 1 else _several_at_once
         statuses = carry_out(study, plan, root, options, stop)
-    if stop() or INTERRUPTED in statuses.values():
+    if INTERRUPTED in statuses.values() or (stop() and len(statuses) < len(plan)):
         return INTERRUPTED
     if _is_main_process():
         report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
@@ -206,7 +206,7 @@ def _one_by_one(
     statuses: dict[str, int] = {}
     for planned in plan:
         statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
-        if statuses[planned.run.name] == INTERRUPTED:
+        if stop():
             break
     return statuses
 

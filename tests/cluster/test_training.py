@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +136,28 @@ def starts(folder: RunFolder) -> list[dict[str, Any]]:
     return [event for event in folder.attempts() if event["event"] == "start"]
 
 
-def signal_training(folder: RunFolder, number: signal.Signals) -> None:
-    """To the process of the latest attempt."""
-    os.kill(starts(folder)[-1]["pid"], number)
+def signal_training(folder: RunFolder, attempt: int, number: signal.Signals) -> None:
+    """To the process of an attempt, unless it has ended."""
+    with suppress(ProcessLookupError):
+        os.kill(starts(folder)[attempt - 1]["pid"], number)
 
 
 def hold_after_start(lab: Laboratory, folder: RunFolder, attempt: int) -> None:
     """Until this attempt has started; it is held still, so that it cannot end before what comes next. What
     ends a job continues it first.
     """
-    lab.wait("roadmap", lambda: len(starts(folder)) == attempt, f"attempt {attempt}", 240)
-    signal_training(folder, signal.SIGSTOP)
+    lab.wait("roadmap", lambda: len(starts(folder)) >= attempt, f"attempt {attempt}", 240)
+    signal_training(folder, attempt, signal.SIGSTOP)
+
+
+def warned(folder: RunFolder, attempt: int) -> bool:
+    """Whether Slurm's USR1 waits for the process of this attempt, or has ended it before it was held."""
+    try:
+        status = Path(f"/proc/{starts(folder)[attempt - 1]['pid']}/status").read_text()
+    except FileNotFoundError:
+        return True
+    (pending,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 @drill
@@ -176,7 +188,7 @@ def disturbed_again_and_again(main_lab: Laboratory) -> None:
     lab = main_lab.beside("disturbed")
     submission = submit(lab, "simota", site=lab.on("trainspot"))
     folder = wait_for_epoch(lab, "simota", 1)
-    signal_training(folder, signal.SIGKILL)
+    signal_training(folder, 1, signal.SIGKILL)
     hold_after_start(lab, folder, 2)
     lab.slurm("scontrol", "requeue", f"{submission.job}_0")
     hold_after_start(lab, folder, 3)
@@ -195,28 +207,21 @@ def disturbed_again_and_again(main_lab: Laboratory) -> None:
 
 @drill
 def time_limit_twice(main_lab: Laboratory) -> None:
-    """Held still until Slurm's warning, a minute is too short twice: checkpointed, requeued, finished with
+    """Held still until Slurm's warning, a run's time is over twice: checkpointed, requeued, finished with
     the figures of the local run.
     """
     lab = main_lab.beside("limited")
-    submission = submit(lab, "baseline", site=lab.on("train", time_limit="1", signal_lead=25))
+    submission = submit(lab, "baseline", site=lab.on("train", time_limit="2", signal_lead=75))
     folder = wait_for_epoch(lab, "baseline", 0)
     for attempt in (1, 2):
         hold_after_start(lab, folder, attempt)
-        lab.wait("roadmap", lambda: warned(folder), f"the warning of attempt {attempt}")
-        signal_training(folder, signal.SIGCONT)
+        lab.wait("roadmap", partial(warned, folder, attempt), f"the warning of attempt {attempt}")
+        signal_training(folder, attempt, signal.SIGCONT)
     lab.wait_until_over("roadmap", 300)
     assert_as_here(lab, "baseline")
     assert len(starts(folder)) >= 3
     ends = [event for event in submission.history(0) if event.event == "end"]
     assert {(event.status, event.why) for event in ends[:-1]} == {(75, "signal")}
-
-
-def warned(folder: RunFolder) -> bool:
-    """Whether USR1 waits for the process of the latest attempt, which is held still."""
-    status = Path(f"/proc/{starts(folder)[-1]['pid']}/status").read_text()
-    (pending,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
-    return bool(int(pending, 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 @drill
@@ -230,10 +235,10 @@ def training_on_a_full_disk(main_lab: Laboratory) -> None:
     try:
         submit(lab, "baseline", site=lab.on("train"))
         folder = wait_for_epoch(lab, "baseline", 1)
-        signal_training(folder, signal.SIGSTOP)  # no epoch may slip by while the disk is filled
+        signal_training(folder, 1, signal.SIGSTOP)  # no epoch may slip by while the disk is filled
         filler = lab.runs / "filler"
         fill_up(filler)
-        signal_training(folder, signal.SIGCONT)
+        signal_training(folder, 1, signal.SIGCONT)
         lab.wait_until_over("roadmap", 300)
         assert folder.result() is None
         assert lab.overview("roadmap").runs[0].state in ("failed", "interrupted")

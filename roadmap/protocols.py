@@ -65,7 +65,7 @@ SMOKE = Protocol(
         DEMO.training,
         epochs=3,
         closing_epochs=1,
-        batch_size=16,
+        batch_size=32,
         learning_rate=0.03,
         image_size=64,
         multiscale=(64, 96),

@@ -106,8 +106,12 @@ def protocol_sentence(group: Group) -> str:
 
     return (
         f"Protocol: {group.protocol} ({setting('epochs')} epochs, batch {setting('batch_size')}, tested at "
-        f"{setting('image_size')} px, evaluated every {setting('evaluate_every')} epochs)."
+        f"{setting('image_size')} px, evaluated every {_epochs(setting('evaluate_every'))})."
     )
+
+
+def _epochs(number: str) -> str:
+    return "epoch" if number == "1" else f"{number} epochs"
 
 
 def hardware_sentence(group: Group) -> str:

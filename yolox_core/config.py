@@ -119,6 +119,11 @@ class ModelConfig:
             raise ValueError(f"num_classes must be at least 1, not {self.num_classes}")
         if len(self.anchors) != len(self.strides):
             raise ValueError(f"{len(self.anchors)} levels of anchors for {len(self.strides)} strides")
+        bounds = len(self.assigner.scale_ranges)
+        if bounds != len(self.strides) - 1:
+            raise ValueError(
+                f"{bounds} scale_ranges for {len(self.strides)} strides; one lies between two levels"
+            )
 
 
 def _csp(name: str, depth: float, width: float, depthwise: bool = False) -> ModelConfig:

@@ -40,6 +40,14 @@ def test_it_states_dataset_protocol_hardware_seeds_epoch_and_latency_conditions(
     assert "fingerprint" not in deviations
 
 
+def test_one_is_no_plural(runs: Path) -> None:
+    folder = write_run(runs, "baseline", 0)
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["recipe"]["training"]["evaluate_every"] = 1
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    assert "evaluated every epoch)" in " ".join(table_caption(build_table2(group_of(runs))).sentences)
+
+
 def test_the_papers_conditions_carry_no_mark(runs: Path) -> None:
     write_study(runs, protocol="paper", dataset=COCO)
     caption = table_caption(build_table2(group_of(runs)))

@@ -47,6 +47,7 @@ def test_configuration_is_frozen() -> None:
         ({"activation": "mish"}, "leaky_relu, silu"),
         ({"num_classes": 0}, "at least 1"),
         ({"strides": (8, 16)}, "3 levels of anchors for 2 strides"),
+        ({"assigner": AssignerConfig(scale_ranges=(64.0,))}, "1 scale_ranges for 3 strides"),
     ],
 )
 def test_a_wrong_model_is_refused_with_the_choices(change: dict[str, object], message: str) -> None:

@@ -3,7 +3,9 @@
     make peer                                  once
     python -m benchmarks [NAME ...]            some minutes for all; alone on the machine, please
 
-Each is a program of its own with options of its own: ``python -m benchmarks.training_step --help``.
+Each is a program of its own with options of its own: ``python -m benchmarks.training_step --help``. Not among
+them, for they take longer or need other things: throughput (training with real data loading; for a GPU),
+tracking, bootstrap, reports.
 """
 
 from __future__ import annotations

@@ -34,6 +34,17 @@ def official(module: str) -> Any:
     return imported
 
 
+def official_name(model: str) -> str:
+    """What the official code calls a named model."""
+    return "yolov3" if model == "yolox-darknet53" else model
+
+
+def synchronise(device: str) -> None:
+    """Wait for what was given to the GPU."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 @dataclass
 class Measured:
     """Seconds of every round, and the peak memory of one call in MB (None where it cannot be read)."""

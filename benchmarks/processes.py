@@ -7,6 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -52,8 +53,9 @@ def run_processes_in_turn(
 
 def run_in_process(call: Callable[..., T], arguments: tuple[object, ...], threads: int) -> T:
     """What a module-level function returns, from a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (threads,)) as pool:
-        return pool.apply(call, arguments)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as pool:
+        return pool.submit(call, *arguments).result()
 
 
 def _serve(end: Connection, maker: Maker, arguments: tuple[object, ...], threads: int) -> None:

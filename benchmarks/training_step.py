@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.crowd import make_targets
-from benchmarks.in_turn import official, report
+from benchmarks.in_turn import official, official_name, report
 from benchmarks.processes import run_in_process, run_processes_in_turn
 from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig, input_size, model_config
@@ -77,7 +77,7 @@ def make_ours(model: str, batch: int, size: int) -> Callable[[], object]:
 
 def make_official(model: str, batch: int, size: int) -> Callable[[], object]:
     """What the official trainer does in one iteration (yolox/core/trainer.py, train_one_iter)."""
-    experiment = official("yolox.exp").get_exp(None, model)
+    experiment = official("yolox.exp").get_exp(None, official_name(model))
     experiment.basic_lr_per_img = 0.01 / 64
     torch.manual_seed(0)
     network = experiment.get_model()

@@ -206,7 +206,7 @@ def _one_by_one(
     statuses: dict[str, int] = {}
     for planned in plan:
         statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
-        if stop():
+        if statuses[planned.run.name] == INTERRUPTED:  # all processes agree on that, not on who got a signal
             break
     return statuses
 

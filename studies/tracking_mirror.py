@@ -68,12 +68,13 @@ class RecordMirror:
                 own = {"kind": "run", "record": view.record, "mlflow.user": getpass.getuser()}
                 tags = {**view.tags, **own, "mlflow.parentRunId": stage}
                 run = client.create_run(experiment, view.start, tags, view.run)
+            # Still under the lock: MLflow refuses an input that another process logs at the same moment.
+            if not view.params.keys() <= run.data.params.keys():
+                log_params(client, run.info.run_id, view.params)
+            if not run.inputs.dataset_inputs:
+                client.log_inputs(run.info.run_id, [dataset_input(view.dataset)])
         opened = _OpenRun(client, run, _steps(client, run, view) if found else set())
         opened.send_tags({"mlflow.parentRunId": stage})
-        if not view.params.keys() <= run.data.params.keys():
-            log_params(client, run.info.run_id, view.params)
-        if not run.inputs.dataset_inputs:
-            client.log_inputs(run.info.run_id, [dataset_input(view.dataset)])
         return opened
 
     def _end(self, current: _OpenRun, view: View) -> None:

@@ -66,7 +66,7 @@ $(PEER)/installed: $(VENV)/dev tools/install-peer.sh
 	@touch $@
 
 mlflow: $(VENV)/runtime  ## start an MLflow server on localhost over the project's store
-	$(BIN)/python -m studies.tracking_server --runs $(RUNS)
+	$(BIN)/python -m studies.mirror.server --runs $(RUNS)
 
 benchmarks: $(VENV)/dev $(PEER)/installed  ## time ours against the official code
 	$(BIN)/python -m benchmarks

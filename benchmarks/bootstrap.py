@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from reports.image_bootstrap import ap_difference
-from reports.image_matches import ImageMatches, match_images
+from reports.images.bootstrap import ap_difference
+from reports.images.matches import ImageMatches, match_images
 
 CATEGORIES = 80
 OBJECTS = 7

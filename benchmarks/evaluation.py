@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yolox_core.coco_engines import native_library
-from yolox_core.coco_ground_truth import load_ground_truth
-from yolox_core.evaluation import METRICS, coco_metrics, to_original
+from yolox_core.evaluation.coco_engines import native_library
+from yolox_core.evaluation.coco_ground_truth import load_ground_truth
+from yolox_core.evaluation.collect import METRICS, coco_metrics, to_original
 from yolox_core.postprocess import ImageDetections
 
 PEER = Path(__file__).resolve().parents[1] / ".peer"

@@ -22,9 +22,9 @@ from benchmarks.in_turn import official, official_name, report, synchronise
 from benchmarks.processes import run_processes_in_turn
 from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, input_size, model_config
-from yolox_core.fusion import inference_copy
+from yolox_core.deploy.fusion import inference_copy
+from yolox_core.deploy.weights import load_official, save_official
 from yolox_core.training.allocator import keep_freed_memory
-from yolox_core.weights import load_official, save_official
 
 GOAL = 1.1
 CONFIDENCE, NMS_IOU = 0.01, 0.65

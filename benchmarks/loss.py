@@ -22,7 +22,7 @@ from benchmarks.crowd import CLASSES, STRIDES, make_priors, make_raw, make_targe
 from benchmarks.in_turn import official, report, run_in_turn
 from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, model_config
-from yolox_core.heads import DecoupledHead
+from yolox_core.models.heads import DecoupledHead
 from yolox_core.structures import Priors, Targets
 
 GOAL = 3.0

@@ -49,7 +49,7 @@ def measure(folder: Path) -> dict[str, tuple[float, float]]:
     """
     clocks = [_clocks()]
     from reports.build import build_report
-    from reports.collect import collect
+    from reports.records.collect import collect
 
     clocks.append(_clocks())
     collect(folder, "roadmap")

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import find_runs, read_json
+from studies.mirror.layout import read_view
+from studies.mirror.store import connect
 from studies.sync import sync
-from studies.tracking_layout import read_view
-from studies.tracking_store import connect
 from tests.studies.tracking_servers import a_port, mlflow_server, points_of, runs_of
 from tests.studies.tracking_standin import _loops_per_second
 

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Build the report and print its tables; the exit status."""
     options = parser().parse_args(arguments)
     from reports.build import build_report
-    from reports.collect import NoFinishedRunsError
+    from reports.records.collect import NoFinishedRunsError
 
     try:
         report = build_report(
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(report: Report) -> int:
     """Status of ``--check``, said on stderr."""
-    from reports.verdicts import NOT_MEASURED
+    from reports.judging.verdicts import NOT_MEASURED
 
     failing = [verdict for verdict in report.verdicts if verdict.fails]
     measured = [verdict for verdict in report.verdicts if verdict.label != NOT_MEASURED]

@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import latex, page, table2_text
-from reports.assumptions import DECISIONS, Assumption, read_assumptions
-from reports.caption import deviation_rows, table_caption
-from reports.collect import Collection, collect
-from reports.groups import group_runs
-from reports.images import steps_over_images
-from reports.section import Section
-from reports.table2 import Table2, build_table2
-from reports.verdict_text import Judged, judge_all, verdict_grid, verdict_records
-from reports.verdicts import Verdict
-from reports.webpage import html_page
+from reports.judging.verdicts import Verdict
+from reports.pages import latex, page
+from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
+from reports.pages.section import Section
+from reports.pages.webpage import html_page
+from reports.records.collect import Collection, collect
+from reports.records.groups import group_runs
+from reports.tables import columns as table2_text
+from reports.tables.caption import deviation_rows, table_caption
+from reports.tables.images import steps_over_images
+from reports.tables.steps import Table2, build_table2
+from reports.tables.verdicts import Judged, judge_all, verdict_grid, verdict_records
 from roadmap.record import write_atomic
 
 if TYPE_CHECKING:

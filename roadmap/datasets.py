@@ -1,6 +1,6 @@
 """Which dataset a command line means, and what identifies it.
 
-Standard library only, and fast enough for ``--dry-run`` even on COCO's 450 MB of annotations: a large
+Light, and fast enough for ``--dry-run`` even on COCO's 450 MB of annotations: a large
 annotation file is hashed and its images are counted without parsing it, once, and the result is cached.
 """
 
@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from roadmap.recipe import DatasetConfig
 from yolox_core.config import ShapesSpec
@@ -198,10 +200,19 @@ class _Skim:
 _CATEGORIES = b'"categories"'
 
 
+def cache_folder() -> Path:
+    """This user's cache of the project; XDG_CACHE_HOME is respected."""
+    return Path(platformdirs.user_cache_dir("yolox-roadmap", appauthor=False))
+
+
+def embedded_folder() -> Path:
+    """Where the embedded dataset is made."""
+    return cache_folder() / "embedded"
+
+
 def _cache_file(key: list[Any]) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(str(key[0]).encode()).hexdigest()[:32]
-    return root / "yolox-roadmap" / "annotations" / f"{name}.json"
+    return cache_folder() / "annotations" / f"{name}.json"
 
 
 def _read_cache(path: Path, key: list[Any]) -> _Facts | None:

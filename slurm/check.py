@@ -46,13 +46,13 @@ class Report:
 
 
 def preflight(site: Site, runs: Path, data: str | None, patience: float) -> Report:
-    """Run ``studies.preflight`` on every process of a job like a training job, and gather what it found.
+    """Run ``studies.attempt.preflight`` on every process of a job like a training job; gather what it found.
 
     data: the dataset's folder, None for the site's (or the embedded dataset).
     Raises SlurmError when Slurm refuses or the job does not end in ``patience`` seconds.
     """
     folder = errand_folder("preflight", runs)
-    arguments = ["-m", "studies.preflight", "--runs", str(runs.absolute()), "--output", str(folder)]
+    arguments = ["-m", "studies.attempt.preflight", "--runs", str(runs.absolute()), "--output", str(folder)]
     arguments += ["--gpus", str(site.gpus_per_node), "--nodes", str(site.nodes)]
     dataset = data or site.coco
     if dataset:

@@ -20,7 +20,7 @@ def probe(
     seconds: float,
     patience: float,
 ) -> Throughput:
-    """Run ``studies.probe`` in a job like a training job and keep what it measured for later estimates.
+    """Run ``studies.attempt.probe`` in a job like a training job; keep what it measured for later estimates.
 
     Raises SlurmError when Slurm refuses, the job does not end in ``patience`` seconds, or measured nothing.
     """
@@ -28,7 +28,7 @@ def probe(
     output = folder / "probe.json"
     arguments = [
         "-m",
-        "studies.probe",
+        "studies.attempt.probe",
         "--stage",
         stage,
         "--seconds",

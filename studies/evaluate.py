@@ -103,8 +103,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
 
     from yolox_core.build import build_detector
     from yolox_core.data.coco import CocoDataset
-    from yolox_core.evaluation import coco_metrics, collect_detections
-    from yolox_core.weights import load_official
+    from yolox_core.deploy.weights import load_official
+    from yolox_core.evaluation.collect import coco_metrics, collect_detections
 
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")

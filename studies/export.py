@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 def export(model: ModelConfig, ingredients: Ingredients, weights: Path, output: Path) -> str:
     """Convert a checkpoint; what was written, in words."""
     from yolox_core.build import build_detector
-    from yolox_core.weights import load_official, save_official, unofficial_parts
+    from yolox_core.deploy.weights import load_official, save_official, unofficial_parts
 
     detector = build_detector(model, ingredients)
     report = load_official(detector, weights)

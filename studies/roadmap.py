@@ -20,8 +20,8 @@ from typing import Any
 from roadmap.paper import roadmap_row
 from roadmap.protocols import paper_recipe, stage_recipe
 from roadmap.stages import STAGE_NAMES, STAGES
-from studies.cli import main
-from studies.plan import Study
+from studies.command.cli import main
+from studies.command.plan import Study
 
 
 def _rows() -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ from typing import Any
 from roadmap.paper import table
 from roadmap.protocols import COCO_2017, PAPER, Protocol, model_recipe
 from roadmap.recipe import DatasetConfig, Recipe
-from studies.cli import main
-from studies.plan import Study
+from studies.command.cli import main
+from studies.command.plan import Study
 from yolox_core.config import MODELS, input_size
 
 NAMES = tuple(name for name in MODELS if MODELS[name].backbone == "csp-darknet")

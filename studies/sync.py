@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder, find_runs
-from studies.tracking_layout import View, read_view
-from studies.tracking_state import write_mirrored, write_pending
-from studies.tracking_store import OFF, connect, public_message, public_uri, report_folder, resolve_uri
+from studies.mirror.layout import View, read_view
+from studies.mirror.state import write_mirrored, write_pending
+from studies.mirror.store import OFF, connect, public_message, public_uri, report_folder, resolve_uri
 
 #: After so many failures of the server in a row the rest is not tried: it is away.
 _PATIENCE = 3
@@ -94,8 +94,8 @@ class _Server:
 
 
 def _sync_record(server: _Server, folder: RunFolder) -> Outcome:
-    from studies.pictures import write_validation_picture
-    from studies.tracking_mirror import RecordMirror
+    from studies.mirror.mirror import RecordMirror
+    from studies.mirror.pictures import write_validation_picture
 
     view = _read(folder)
     try:
@@ -120,7 +120,7 @@ def _read(folder: RunFolder) -> View:
 
 
 def _sync_report(server: _Server, study: str) -> Outcome:
-    from studies.tracking_report import attach_report
+    from studies.mirror.report import attach_report
 
     sent = attach_report(server.client, server.uri, server.runs, study, report_folder(server.runs, study))
     return Outcome(study, "report", "mirrored" if sent else "up to date")
@@ -128,7 +128,7 @@ def _sync_report(server: _Server, study: str) -> Outcome:
 
 def _mirrored_digests(client: Any, study: str) -> dict[tuple[str, str], str]:
     """(run, record) -> digest of the records that the server has whole; one request per 1000 runs."""
-    from studies.tracking_groups import find_runs as find_mlflow_runs
+    from studies.mirror.groups import find_runs as find_mlflow_runs
 
     experiment = client.get_experiment_by_name(study)
     if experiment is None:

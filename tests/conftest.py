@@ -15,7 +15,7 @@ CHECKED = (
     "yolox_core.boxes",
     "yolox_core.coding",
     "yolox_core.detector",
-    "yolox_core.heads",
+    "yolox_core.models.heads",
     "yolox_core.losses",
     "yolox_core.models",
     "yolox_core.postprocess",

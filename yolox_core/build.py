@@ -13,10 +13,10 @@ from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pi
 from yolox_core.coding import AnchorCoding, Coding, PointCoding
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 from yolox_core.detector import Detector
-from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.models.csp_darknet import CSPDarknet
 from yolox_core.models.darknet53 import DarkNet53
 from yolox_core.models.fpn import FeaturePyramid
+from yolox_core.models.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.models.pafpn import PathAggregation
 from yolox_core.postprocess import NMS, Postprocess, TopK
 

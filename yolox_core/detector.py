@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from yolox_core.assigners.common import Assigner
 from yolox_core.coding import Coding
 from yolox_core.config import Ingredients, ModelConfig
-from yolox_core.heads import OneToOneHead, RawOutput
 from yolox_core.losses import LossSums, detection_loss, divide, one_to_one_loss
+from yolox_core.models.heads import OneToOneHead, RawOutput
 from yolox_core.postprocess import ImageDetections, Postprocess
 from yolox_core.structures import Prediction, Priors, Targets
 

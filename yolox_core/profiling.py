@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from yolox_core.deploy.fusion import inference_copy
 from yolox_core.detector import Detector
-from yolox_core.fusion import inference_copy
 from yolox_core.structures import Prediction
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.figures import curves, head_curves, roadmap, tradeoffs
 from reports.figures.style import drawing, save
-from reports.table2 import Table2, leading
+from reports.tables.steps import Table2, leading
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.collect import Epoch, RunRecord
 from reports.figures.style import SERIES, from_zero, new_figure, watermark
-from reports.groups import Group
-from reports.table2 import Table2
+from reports.records.collect import Epoch, RunRecord
+from reports.records.groups import Group
+from reports.tables.steps import Table2
 
 #: A loss panel whose values span more than this ratio is logarithmic.
 _LOGARITHMIC = 8.0

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.curves import Curve, curve, plot
 from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
-from reports.table2 import Table2
+from reports.tables.steps import Table2
 from roadmap.paper import table as published
 
 #: Stage, place in the series, the paper's column and its name there.

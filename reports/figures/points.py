@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.figures.style import FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION
-from reports.published import ULTRALYTICS
+from reports.tables.published import ULTRALYTICS
 from roadmap.paper import Row, table
 from roadmap.stages import STAGES
 

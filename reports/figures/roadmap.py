@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.style import BLUE, FAINT, VERMILLION, limits, new_figure, watermark
-from reports.statistics import t_interval
-from reports.table2 import Row, Table2
-from reports.table2_text import gain_text
+from reports.judging.statistics import t_interval
+from reports.tables.columns import gain_text
+from reports.tables.steps import Row, Table2
 
 #: Share of a panel that is kept free on the right for the printed values.
 _TEXT_ROOM = 0.34

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from reports.figures.labels import Label, place_labels
 from reports.figures.points import FAMILIES, LINES, ROADMAP, Point, latency_points, size_points
 from reports.figures.style import BACKGROUND, BLUE, FAINT, darker, limits, new_figure, watermark
-from reports.table2 import Measured, Row, Table2
+from reports.tables.steps import Measured, Row, Table2
 
 #: Marker area in square points: this much, and more per million parameters of the largest model.
 _AREA, _GROWTH = 8.0, 50.0

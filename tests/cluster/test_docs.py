@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmap.datasets import describe_dataset
-from studies.cli import embedded_folder
+from roadmap.datasets import describe_dataset, embedded_folder
 from tests.cluster.laboratory import ROOT, Laboratory
 from tests.cluster.registry import drill, names
 from yolox_core.data.shapes import ensure_shapes_dataset

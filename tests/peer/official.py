@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
+from yolox_core.deploy.weights import load_tensors
 from yolox_core.detector import Detector
 from yolox_core.structures import Targets
-from yolox_core.weights import load_tensors
 
 _PEER = Path(__file__).resolve().parents[2] / ".peer"
 if _PEER.is_dir() and str(_PEER) not in sys.path:

@@ -25,10 +25,10 @@ from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
 from yolox_core.data.coco import CocoDataset
-from yolox_core.evaluation import to_original
+from yolox_core.deploy.weights import load_official
+from yolox_core.evaluation.collect import to_original
 from yolox_core.postprocess import NMS
 from yolox_core.structures import Prediction
-from yolox_core.weights import load_official
 
 
 @settings(max_examples=40)

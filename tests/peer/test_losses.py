@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tests.peer.official import official_labels, official_model, our_model, random_targets
+from yolox_core.deploy.weights import official_keys
 from yolox_core.structures import Targets
-from yolox_core.weights import official_keys
 
 #: Ours -> the official name.
 TERMS = {

@@ -7,7 +7,7 @@ import torch
 
 from tests.peer.official import official_model, our_model
 from yolox_core.config import MODELS
-from yolox_core.weights import to_official
+from yolox_core.deploy.weights import to_official
 
 #: Height and width differ, so that swapped axes show.
 SHAPE = (64, 96)

@@ -17,10 +17,10 @@ from tests.peer.official import (
     random_targets,
 )
 from yolox_core.config import TrainConfig
+from yolox_core.deploy.weights import official_keys
 from yolox_core.training.ema import ModelEMA
 from yolox_core.training.loop import to_network_input
 from yolox_core.training.optimiser import build_optimizer, learning_rate, set_learning_rate
-from yolox_core.weights import official_keys
 
 CONFIG = TrainConfig()
 

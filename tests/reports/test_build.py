@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reports.build import Report, build_report
-from reports.collect import NoFinishedRunsError
+from reports.records.collect import NoFinishedRunsError
 from tests.reports.factory import COCO, write_run
 
 FIGURES = ("roadmap", "speed_accuracy", "size_accuracy", "training_curves", "head_curves")

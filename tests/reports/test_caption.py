@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reports.caption import dataset_sentence, deviation_rows, seeds_sentence, table_caption
-from reports.collect import collect
-from reports.groups import Group, group_runs
-from reports.table2 import build_table2
+from reports.records.collect import collect
+from reports.records.groups import Group, group_runs
+from reports.tables.caption import dataset_sentence, deviation_rows, seeds_sentence, table_caption
+from reports.tables.steps import build_table2
 from tests.reports.factory import COCO, CPU, write_run, write_study
 
 

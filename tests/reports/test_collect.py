@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reports.collect import NoFinishedRunsError, collect
+from reports.records.collect import NoFinishedRunsError, collect
 from tests.reports.factory import write_run
 
 

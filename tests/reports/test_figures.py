@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports.collect import collect
 from reports.figures import catalogue, curves, head_curves, roadmap, tradeoffs
 from reports.figures.points import latency_points, size_points
 from reports.figures.style import COLUMN, SERIES, drawing, save
-from reports.groups import group_runs
-from reports.table2 import Table2, build_table2
+from reports.records.collect import collect
+from reports.records.groups import group_runs
+from reports.tables.steps import Table2, build_table2
 from tests.reports.factory import COCO, write_run, write_study
 
 DRAW = {

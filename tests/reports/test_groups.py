@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reports.collect import collect
-from reports.groups import Group, group_runs
+from reports.records.collect import collect
+from reports.records.groups import Group, group_runs
 from roadmap.protocols import stage_recipe
 from roadmap.stages import STAGE_NAMES
 from tests.reports.factory import COCO, DEMO_HERE, SHAPES, write_run, write_study

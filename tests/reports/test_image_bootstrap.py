@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-import reports.image_bootstrap as bootstrap
-from reports.image_bootstrap import ap_difference, average_precision, draw_images
-from reports.image_matches import CategoryMatches, ImageMatches
+import reports.images.bootstrap as bootstrap
+from reports.images.bootstrap import ap_difference, average_precision, draw_images
+from reports.images.matches import CategoryMatches, ImageMatches
 
 #: Of a simulated validation split: percentile intervals cover 93 % at 120 images, 95 % from some 400 on.
 IMAGES = 400

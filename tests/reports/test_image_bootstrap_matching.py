@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reports.image_bootstrap import average_precision, draw_images
-from reports.image_matches import load_matches, match_images
+from reports.images.bootstrap import average_precision, draw_images
+from reports.images.matches import load_matches, match_images
 
 COCO_MINI = Path(__file__).parents[3] / "shared" / "coco-mini"
 

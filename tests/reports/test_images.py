@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from reports.build import build_report
-from reports.collect import collect
-from reports.groups import group_runs
-from reports.image_bootstrap import ap_difference
-from reports.image_matches import load_matches
-from reports.images import OverImages, image_grid, steps_over_images
+from reports.images.bootstrap import ap_difference
+from reports.images.matches import load_matches
+from reports.records.collect import collect
+from reports.records.groups import group_runs
+from reports.tables.images import OverImages, image_grid, steps_over_images
 from tests.reports.factory import write_run
 
 BOX = [10.0, 10.0, 40.0, 40.0]

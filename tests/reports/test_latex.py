@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reports import latex
 from reports.build import Report
-from reports.caption import Caption
 from reports.grid import Cell, Column, Grid
+from reports.pages import latex
+from reports.tables.caption import Caption
 
 pytestmark = [
     pytest.mark.latex,

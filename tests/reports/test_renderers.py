@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import latex, markdown
-from reports.caption import Caption
 from reports.grid import Cell, Column, Grid, plain_grid, text_table
+from reports.pages import latex, markdown
+from reports.tables.caption import Caption
 
 GRID = Grid(
     (Column("", "Stage", "l"), Column("AP (%)", "demo"), Column("AP (%)", "paper"), Column("FPS", "paper")),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.assumptions import read_assumptions
 from reports.build import Report
-from reports.page_style import style_sheet
-from reports.svg import colors, inline_svg, on_dark
+from reports.pages.assumptions import read_assumptions
+from reports.pages.page_style import style_sheet
+from reports.pages.svg import colors, inline_svg, on_dark
 
 SVG = (
     '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg xmlns:xlink="http://www.w3.org/1999/xlink" width="10pt" '

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.collect import collect
-from reports.groups import group_runs
-from reports.published import plan_rows, published_model
-from reports.table2 import Table2, build_table2, leading
-from reports.table2_text import ACCURACY, COST, csv_text, flops_text, gain_text, grid
+from reports.records.collect import collect
+from reports.records.groups import group_runs
+from reports.tables.columns import ACCURACY, COST, csv_text, flops_text, gain_text, grid
+from reports.tables.published import plan_rows, published_model
+from reports.tables.steps import Table2, build_table2, leading
 from roadmap.stages import STAGE_NAMES
 from tests.reports.factory import COCO, CPU, write_run, write_study
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from reports.build import build_report
-from reports.collect import collect
 from reports.grid import Grid
-from reports.statistics import Interval
-from reports.verdict_text import Judged, counts, interval_text, judge_all, verdict_grid, verdict_records
+from reports.judging.statistics import Interval
+from reports.records.collect import collect
+from reports.tables.verdicts import Judged, counts, interval_text, judge_all, verdict_grid, verdict_records
 from roadmap.paper import roadmap_row
 from roadmap.stages import find_stage
 from tests.reports.factory import COCO, write_run, write_study

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.claims import Arm, Claim, find_claim, paper_claims
-from reports.collect import Epoch, RunRecord
-from reports.evidence import Conditions
-from reports.verdicts import (
+from reports.judging.claims import Arm, Claim, find_claim, paper_claims
+from reports.judging.evidence import Conditions
+from reports.judging.verdicts import (
     ASSUMED_SD,
     CONTRADICTED,
     MIN_SEEDS,
@@ -29,6 +28,7 @@ from reports.verdicts import (
     judge,
     judge_study,
 )
+from reports.records.collect import Epoch, RunRecord
 from roadmap.protocols import COCO_2017, DEMO, PAPER, stage_recipe
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from roadmap.stages import STAGE_NAMES

@@ -48,7 +48,7 @@ def test_findings_of_all_processes_are_gathered(fake: FakeSlurm, runs: Path) -> 
     assert not report.ok
     script = (report.folder / "job.sh").read_text()
     assert (
-        f"-m studies.preflight --runs {runs} --output {report.folder} --gpus 2 --nodes 1 --data /data"
+        f"-m studies.attempt.preflight --runs {runs} --output {report.folder} --gpus 2 --nodes 1 --data /data"
         in script
     )
     assert "#SBATCH --time=15:00" in script

@@ -97,7 +97,7 @@ def test_bash_accepts_every_script(name: str) -> None:
     for text in (
         script(site),
         report_script("s.1", "t", ("-m", "reports"), folder, site, HERE),
-        errand_script("s.1", "t", ("-m", "studies.preflight"), folder, site, HERE),
+        errand_script("s.1", "t", ("-m", "studies.attempt.preflight"), folder, site, HERE),
     ):
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
         assert "@{" not in text

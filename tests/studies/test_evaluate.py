@@ -18,9 +18,9 @@ from roadmap.stages import ingredients_at
 from studies.evaluate import LABELS, main
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, ModelConfig
-from yolox_core.detections import Detections
-from yolox_core.evaluation import METRICS, coco_metrics
-from yolox_core.weights import save_official
+from yolox_core.deploy.weights import save_official
+from yolox_core.evaluation.collect import METRICS, coco_metrics
+from yolox_core.evaluation.detections import Detections
 
 NANO = replace(MODELS["yolox-nano"], num_classes=2)
 

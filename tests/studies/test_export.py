@@ -15,7 +15,7 @@ from roadmap.stages import ingredients_at
 from studies.export import main
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
-from yolox_core.weights import read_state_dict, to_official
+from yolox_core.deploy.weights import read_state_dict, to_official
 
 NANO = replace(MODELS["yolox-nano"], num_classes=3)
 

@@ -19,9 +19,9 @@ import pytest
 
 from roadmap.record import append_line
 from roadmap.stages import STAGE_NAMES
+from studies.mirror.store import connect
+from studies.mirror.views import view_address
 from studies.sync import sync
-from studies.tracking_store import connect
-from studies.tracking_views import view_address
 from tests.studies.tracking_servers import a_port, experiment_id, mlflow_server, new_store, runs_of
 from tests.studies.tracking_standin import epoch_row, write_result, write_start
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from roadmap.record import RunFolder, read_json, write_json
-from studies.pictures import (
+from studies.mirror.pictures import (
     _PREDICTED,
     _TRUE,
     COLUMNS,

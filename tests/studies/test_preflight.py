@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from studies import preflight
-from studies.preflight import Finding
+from studies.attempt import preflight
+from studies.attempt.preflight import Finding
 
 
 class _Healthy(BaseHTTPRequestHandler):

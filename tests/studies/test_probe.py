@@ -10,8 +10,8 @@ import pytest
 from roadmap.cost import cost
 from roadmap.datasets import describe_dataset
 from roadmap.protocols import SMOKE, stage_recipe
-from studies import probe
-from studies.probe import WARM_UP, Stopwatch
+from studies.attempt import probe
+from studies.attempt.probe import WARM_UP, Stopwatch
 
 RECIPE = stage_recipe("simota", SMOKE, describe_dataset(None))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from studies import runner
-from studies.cli import main
+from studies.attempt import runner
+from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED
+from studies.command.cli import main
 from studies.roadmap import STUDY
-from studies.stopping import FAILED, FINISHED, INTERRUPTED
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from roadmap.record import RunFolder, append_line, read_json
+from studies.mirror.layout import read_view
 from studies.sync import main
-from studies.tracking_layout import read_view
 from tests.studies.tracking_servers import (
     a_port,
     everything,
@@ -84,7 +84,7 @@ def test_everything_is_mirrored_and_a_second_time_adds_nothing(
 
 
 def test_a_run_left_running_by_a_kill_is_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from studies.tracking_mirror import RecordMirror
+    from studies.mirror.mirror import RecordMirror
 
     client, uri = open_store(tmp_path)
     folder = record(tmp_path, "simota", 0, 3, finish=False)
@@ -201,7 +201,7 @@ def test_help_waits_for_no_heavy_import() -> None:
 @pytest.mark.slow
 def test_to_a_server_with_artifacts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Records of compute nodes without network, sent from a login node."""
-    from studies.tracking_store import connect
+    from studies.mirror.store import connect
 
     runs = tmp_path / "runs"
     folders = [record(runs, "simota", seed, 4) for seed in range(2)]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from roadmap.record import RunFolder, append_line, read_json
+from studies.mirror.layout import read_view
+from studies.mirror.store import connect, default_uri
+from studies.mirror.tracker import start_tracking
 from studies.sync import main as sync_main
-from studies.tracking import start_tracking
-from studies.tracking_layout import read_view
-from studies.tracking_store import connect, default_uri
 from tests.studies.tracking_servers import (
     a_port,
     everything,

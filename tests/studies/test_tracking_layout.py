@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roadmap.recipe import flatten
 from roadmap.record import RunFolder, append_line, write_json
 from roadmap.stages import STAGE_NAMES
-from studies.tracking_layout import View, read_view
+from studies.mirror.layout import View, read_view
 from tests.studies.tracking_standin import epoch_row, write_result, write_start
 
 START = "2026-01-01T00:00:00+00:00"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from reports.statistics import t_interval
+from reports.judging.statistics import t_interval
 from roadmap.record import RunFolder, append_line, write_json
-from studies.tracking_groups import find_runs
-from studies.tracking_layout import read_view
-from studies.tracking_mirror import RecordMirror
+from studies.mirror.groups import find_runs
+from studies.mirror.layout import read_view
+from studies.mirror.mirror import RecordMirror
 from tests.studies.tracking_servers import everything, experiment_id, open_store, points_of, runs_of
 from tests.studies.tracking_standin import epoch_row, write_result, write_start
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from studies.tracking_store import (
+from studies.mirror.store import (
     artifact_location,
     client_process,
     client_settings,
@@ -89,5 +89,5 @@ def test_a_second_process_finds_the_packages(monkeypatch: pytest.MonkeyPatch) ->
     environment = client_process("http://x")
     assert environment["MLFLOW_TRACKING_URI"] == "http://x"
     first, second = environment["PYTHONPATH"].split(":")
-    assert (Path(first) / "studies" / "tracking.py").exists()
+    assert (Path(first) / "studies" / "mirror" / "tracker.py").exists()
     assert second == "/somewhere"

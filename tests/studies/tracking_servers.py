@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from studies.tracking_server import server_command, server_environment, wait_until_up
-from studies.tracking_store import connect, default_uri
+from studies.mirror.server import server_command, server_environment, wait_until_up
+from studies.mirror.store import connect, default_uri
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Any
 from roadmap.protocols import DEMO, stage_recipe
 from roadmap.recipe import DatasetConfig, Run, to_json
 from roadmap.record import RunFolder, append_line, now, write_json
-from studies.tracking import start_tracking
+from studies.mirror.tracker import start_tracking
 
 SHAPES = DatasetConfig("embedded-shapes", "0123456789abcdef0123456789abcdef", 8, 480, 120)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from yolox_core.detections import Detections
+from yolox_core.evaluation.detections import Detections
 
 
 def annotation(

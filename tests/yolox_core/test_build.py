@@ -17,7 +17,7 @@ from yolox_core.build import build_detector
 from yolox_core.coding import AnchorCoding, PointCoding
 from yolox_core.config import INGREDIENTS, AssignerConfig, Ingredients, ModelConfig
 from yolox_core.detector import Detector
-from yolox_core.heads import CoupledHead, DecoupledHead, OneToOneHead
+from yolox_core.models.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.postprocess import NMS, TopK
 
 #: Checked with the official models (paper notes; the stages differ by the head and the anchors alone).

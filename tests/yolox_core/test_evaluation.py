@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from yolox_core.build import build_detector
 from yolox_core.config import Ingredients, ModelConfig
 from yolox_core.data.coco import ImageError
-from yolox_core.detections import Detections
 from yolox_core.detector import Detector
-from yolox_core.evaluation import coco_metrics, collect_detections, merge, shard, to_original
+from yolox_core.evaluation.collect import coco_metrics, collect_detections, merge, shard, to_original
+from yolox_core.evaluation.detections import Detections
 from yolox_core.postprocess import ImageDetections
 
 SIZE = 64

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.yolox_core.annotations import annotation, detections, write
-from yolox_core import coco_engines, coco_ground_truth
-from yolox_core.coco_engines import native_engine, pycocotools_engine
-from yolox_core.detections import Detections, concatenate
-from yolox_core.evaluation import coco_metrics
+from yolox_core.evaluation import coco_engines, coco_ground_truth
+from yolox_core.evaluation.coco_engines import native_engine, pycocotools_engine
+from yolox_core.evaluation.collect import coco_metrics
+from yolox_core.evaluation.detections import Detections, concatenate
 
 #: Few values, so that ties in score and IoU, equal boxes and areas on a range's border are frequent.
 SIDES = st.sampled_from([0.0, 8.0, 16.0, 31.0, 32.0, 33.0, 64.0, 96.0, 97.0, 200.0, -4.0])

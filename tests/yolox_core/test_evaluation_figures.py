@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.yolox_core.annotations import annotation, detections, write
-from yolox_core.coco_engines import METRICS
-from yolox_core.coco_ground_truth import load_ground_truth
-from yolox_core.detections import Detections
-from yolox_core.evaluation import coco_metrics
+from yolox_core.evaluation.coco_engines import METRICS
+from yolox_core.evaluation.coco_ground_truth import load_ground_truth
+from yolox_core.evaluation.collect import coco_metrics
+from yolox_core.evaluation.detections import Detections
 
 ENGINES = ("pycocotools", "native")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from yolox_core import coco_engines, native
-from yolox_core.detections import Detections
-from yolox_core.evaluation import coco_metrics
-from yolox_core.native import NativeUnavailableError, load
+from yolox_core.evaluation import coco_engines, native
+from yolox_core.evaluation.collect import coco_metrics
+from yolox_core.evaluation.detections import Detections
+from yolox_core.evaluation.native import NativeUnavailableError, load
 
 SOURCE = 'extern "C" int answer() { return 42; }\n'
 
@@ -76,7 +76,7 @@ def test_processes_that_compile_at_once_all_get_the_library(source: Path, tmp_pa
     code = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from yolox_core.native import load
+        from yolox_core.evaluation.native import load
         print(load(Path(sys.argv[1]), Path(sys.argv[2])).answer())
     """)
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "cache")]

@@ -15,13 +15,13 @@ from yolox_core.build import build_detector, build_pipelines
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, AugmentationConfig, TrainConfig
 from yolox_core.data.coco import CocoDataset, open_splits
 from yolox_core.data.loader import TrainStream
+from yolox_core.deploy.folded_norms import unfold_norms
+from yolox_core.deploy.weights import load_official
 from yolox_core.detector import Detector
-from yolox_core.evaluation import coco_metrics, collect_detections
-from yolox_core.folded_norms import unfold_norms
+from yolox_core.evaluation.collect import coco_metrics, collect_detections
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
 from yolox_core.training.loop import Hooks, Trainer
-from yolox_core.weights import load_official
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 COCO_MINI, RELEASED = SHARED / "coco-mini", SHARED / "weights" / "yolox_nano.pth"

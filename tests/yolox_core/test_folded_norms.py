@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
+from yolox_core.deploy.folded_norms import has_folded_norms, unfold_norms
+from yolox_core.deploy.weights import load_official, save_official
 from yolox_core.detector import Detector
-from yolox_core.folded_norms import has_folded_norms, unfold_norms
 from yolox_core.models.layers import ConvBlock
-from yolox_core.weights import load_official, save_official
 
 
 def images(count: int, seed: int = 0) -> Tensor:

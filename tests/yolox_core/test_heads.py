@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from yolox_core.heads import (
+from yolox_core.models.heads import (
     PRIOR_PROBABILITY,
     CoupledHead,
     DecoupledHead,

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, ModelConfig
+from yolox_core.deploy.fusion import fused_copy, inference_copy
 from yolox_core.detector import Detector
-from yolox_core.fusion import fused_copy, inference_copy
 from yolox_core.models.layers import ConvBlock
 from yolox_core.profiling import measure_latency, profile_detector
 from yolox_core.structures import Prediction

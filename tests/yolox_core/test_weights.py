@@ -16,8 +16,7 @@ from torch import Tensor
 
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients
-from yolox_core.detector import Detector
-from yolox_core.weights import (
+from yolox_core.deploy.weights import (
     LoadReport,
     WrongShape,
     load_official,
@@ -27,6 +26,7 @@ from yolox_core.weights import (
     to_official,
     unofficial_parts,
 )
+from yolox_core.detector import Detector
 
 NANO = MODELS["yolox-nano"]
 DARKNET = replace(MODELS["yolox-darknet53"], depth=0.2, width=0.0625)

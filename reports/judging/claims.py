@@ -1,0 +1,299 @@
+"""The paper's claims as data: which runs to compare, and the difference in AP the paper prints.
+
+Every published number is read from ``roadmap/data`` (arXiv 2107.08430v2). Parameters, GFLOPs and latency
+are no claims here: the first two are exact, the last belongs to the hardware; tables show them side by side.
+Who judges the claims is ``reports/judging/verdicts.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
+
+from roadmap.paper import roadmap_row, table
+from roadmap.protocols import COCO_2017, IMAGENET, PAPER, model_recipe, paper_recipe
+from roadmap.recipe import Recipe, flatten, to_json
+from roadmap.stages import STAGES, previous_stage
+
+#: A difference of two figures printed to 0.1 AP is known to this much.
+PRINTED = 0.1
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison.
+
+    recipe: the paper's, whole. mixup: the arm is about MixUp being on or off; None where it is not.
+    """
+
+    name: str
+    recipe: Recipe
+    mixup: bool | None = None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The paper's recipe, flattened, without the dataset and the protocol's name."""
+        flat = flatten(to_json(self.recipe))
+        return {k: v for k, v in flat.items() if k != "protocol" and not k.startswith("dataset.")}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The fields that make a run one of this arm whatever its protocol and dataset."""
+        return {k: v for k, v in self.settings.items() if k == "model.name" or k.startswith("ingredients.")}
+
+    def matches(self, recipe: Mapping[str, Any]) -> bool:
+        """Whether a run's flattened recipe is of this arm, whatever its protocol and dataset."""
+        mixup = bool(recipe.get("training.augmentation.mixup"))
+        return self.mixup in (None, mixup) and all(recipe.get(k) == v for k, v in self.identity.items())
+
+    def differences(self, recipe: Mapping[str, Any]) -> tuple[str, ...]:
+        """Fields in which a flattened recipe differs from the paper's."""
+        return tuple(k for k, v in self.settings.items() if k not in recipe or not _agree(k, v, recipe[k]))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A difference in AP (percent) that the paper reports: ``after`` minus ``before``.
+
+    key: unique, ``table2/simota``. gain: the paper's, signed, never 0.
+    before: runs, or the published AP of a model that this project does not train. None where unmeasurable.
+    gain_last: the gain at the last epoch where the paper's data gives one (Figure 3); Table 2 shows the
+    best evaluated epoch.
+    epoch: the claim is about the AP at this epoch, 0 for best or last.
+    rounding: how far the true gain of the paper's runs may lie from ``gain``.
+    unmeasurable: why no run of this project can measure it; empty when one can.
+    """
+
+    key: str
+    source: str
+    statement: str
+    gain: float
+    before: Arm | float | None
+    after: Arm | None
+    gain_last: float | None = None
+    epoch: int = 0
+    rounding: float = PRINTED
+    unmeasurable: str = ""
+
+    def __post_init__(self) -> None:
+        if self.gain == 0:
+            raise ValueError(f"{self.key}: a claim needs a direction, its gain cannot be 0")
+        if not self.unmeasurable and (self.before is None or self.after is None):
+            raise ValueError(f"{self.key}: name both sides, or why it cannot be measured")
+
+
+def _agree(field: str, paper: Any, here: Any) -> bool:
+    """Equal, or any ImageNet weights where the paper has its own: those were not published."""
+    if field == "training.pretrained" and paper == IMAGENET:
+        return str(here).startswith(IMAGENET)
+    return here == paper
+
+
+@cache
+def paper_claims() -> tuple[Claim, ...]:
+    """Every claim, in the order of the paper's tables."""
+    parts = (_table1, _table2, _table3, _table4, _table5, _table6, _figure3)
+    return tuple(claim for part in parts for claim in part())
+
+
+def find_claim(key: str) -> Claim:
+    """Claim by key. Raises ValueError with the valid keys."""
+    for claim in paper_claims():
+        if claim.key == key:
+            return claim
+    raise ValueError(f"unknown claim {key!r}; choose one of: {', '.join(c.key for c in paper_claims())}")
+
+
+def _stage(name: str) -> Arm:
+    return Arm(name, paper_recipe(name))
+
+
+def _end_to_end(name: str) -> Arm:
+    """A stage made end-to-end: the one-to-one branch added, nothing else."""
+    arm = _stage(name)
+    ingredients = replace(arm.recipe.ingredients, nms_free=True)
+    return Arm(f"{name} + nms-free", replace(arm.recipe, ingredients=ingredients))
+
+
+def _model(name: str) -> Arm:
+    return Arm(name, model_recipe(name, PAPER, COCO_2017))
+
+
+def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Arm:
+    """A named model with another MixUp probability and Mosaic scale."""
+    recipe = model_recipe(name, PAPER, COCO_2017)
+    augmentation = replace(recipe.training.augmentation, mixup=mixup, mosaic_scale=scale)
+    recipe = replace(recipe, training=replace(recipe.training, augmentation=augmentation))
+    label = f"{name}, scale {scale[0]}–{scale[1]}{', MixUp' if mixup else ''}"
+    return Arm(label, recipe, bool(mixup))
+
+
+def _table1() -> tuple[Claim, ...]:
+    ap = {(str(r["variant"]), str(r["head"])): _number(r["ap"]) for r in table("table1_end_to_end")}
+    coupled, decoupled = ap["end_to_end", "coupled"], ap["end_to_end", "decoupled"]
+    costs = (
+        ("coupled", "baseline", _gain(coupled, ap["vanilla", "coupled"])),
+        ("decoupled", "decoupled-head", _gain(decoupled, ap["vanilla", "decoupled"])),
+    )
+    losses = tuple(
+        Claim(
+            f"table1/end-to-end-{head}",
+            "Table 1",
+            f"{gain:+.1f} AP from NMS to end-to-end, {head} head",
+            gain,
+            _stage(stage),
+            _end_to_end(stage),
+        )
+        for head, stage, gain in costs
+    )
+    gain = _gain(decoupled, coupled)
+    text = f"{gain:+.1f} AP from the coupled to the decoupled head, end-to-end"
+    arms = _end_to_end("baseline"), _end_to_end("decoupled-head")
+    return (*losses, Claim("table1/decoupled-end-to-end", "Table 1", text, gain, *arms))
+
+
+def _table2() -> tuple[Claim, ...]:
+    claims = []
+    for stage in STAGES:
+        before = previous_stage(stage)
+        if before is None:
+            continue
+        gain = _number(roadmap_row(stage.row)["ap_delta"])
+        claims.append(
+            Claim(
+                f"table2/{stage.name}",
+                "Table 2",
+                f"{gain:+.1f} AP from {before.name} to {stage.name}",
+                gain,
+                _stage(before.name),
+                _stage(stage.name),
+                gain_last=_curve_gain(-1) if stage.name == "decoupled-head" else None,
+            )
+        )
+    best_practice = _number(roadmap_row("YOLOv3-ultralytics")["ap"])
+    gain = _gain(_number(roadmap_row("+SimOTA")["ap"]), best_practice)
+    text = f"{gain:+.1f} AP from YOLOv3-ultralytics (published, {best_practice}) to simota"
+    return (*claims, Claim("table2/total", "Table 2", text, gain, best_practice, _stage("simota")))
+
+
+def _table3() -> tuple[Claim, ...]:
+    return tuple(
+        _against("table3", "Table 3", f"YOLOX-{size}", f"YOLOv5-{size}", _published("table3_yolov5"))
+        for size in "SMLX"
+    )
+
+
+def _table4() -> tuple[Claim, ...]:
+    pairs = (("YOLOX-Tiny", "YOLOv4-Tiny"), ("YOLOX-Tiny", "PPYOLO-Tiny"), ("YOLOX-Nano", "NanoDet"))
+    published = _published("table4_tiny_nano")
+    return tuple(_against("table4", "Table 4", ours, theirs, published) for ours, theirs in pairs)
+
+
+def _against(key: str, source: str, ours: str, theirs: str, ap: dict[str, float]) -> Claim:
+    """A model of the paper against the published AP of another."""
+    gain = _gain(ap[ours], ap[theirs])
+    text = f"{gain:+.1f} AP from {theirs} (published, {ap[theirs]}) to {ours}"
+    return Claim(
+        f"{key}/{ours.lower()}-{theirs.lower()}", source, text, gain, ap[theirs], _model(ours.lower())
+    )
+
+
+def _table5() -> tuple[Claim, ...]:
+    rows = {
+        (str(r["model"]), _number(r["scale_jitter_min"]), str(r["extra_augmentation"] or "")): _number(
+            r["ap"]
+        )
+        for r in table("table5_augmentation")
+    }
+    light, wide = (0.5, 1.5), (0.1, 2.0)
+    nano = _gain(rows["YOLOX-Nano", 0.5, ""], rows["YOLOX-Nano", 0.1, "MixUp"])
+    large = _gain(rows["YOLOX-L", 0.1, "MixUp"], rows["YOLOX-L", 0.1, ""])
+    paste = _gain(rows["YOLOX-L", 0.1, "Copypaste"], rows["YOLOX-L", 0.1, ""])
+    return (
+        Claim(
+            "table5/nano-weaker",
+            "Table 5",
+            f"{nano:+.1f} AP for YOLOX-Nano from MixUp and scale 0.1–2.0 to no MixUp and scale 0.5–1.5",
+            nano,
+            _augmented("yolox-nano", 1.0, wide),
+            _augmented("yolox-nano", 0.0, light),
+        ),
+        Claim(
+            "table5/large-mixup",
+            "Table 5",
+            f"{large:+.1f} AP for YOLOX-L with MixUp",
+            large,
+            _augmented("yolox-l", 0.0, wide),
+            _augmented("yolox-l", 1.0, wide),
+        ),
+        Claim(
+            "table5/large-copypaste",
+            "Table 5",
+            f"{paste:+.1f} AP for YOLOX-L with copy-paste",
+            paste,
+            None,
+            None,
+            unmeasurable="copy-paste needs instance masks, which this project does not read",
+        ),
+    )
+
+
+def _table6() -> tuple[Claim, ...]:
+    """The paper's rows on test-dev against the published detector of the same backbone or size."""
+    ap = {str(r["method"]): _number(r["ap"]) for r in table("table6_sota") if r["ap"] is not None}
+    pairs = (("YOLOX-DarkNet53", "YOLOv3-ultralytics"), *((f"YOLOX-{s}", f"YOLOv5-{s}") for s in "MLX"))
+    reason = "COCO test-dev has no public annotations; its AP comes from the evaluation server alone"
+    return tuple(
+        Claim(
+            f"table6/{ours.lower()}",
+            "Table 6",
+            f"{_gain(ap[ours], ap[theirs]):+.1f} AP from {theirs} to {ours}, COCO test-dev",
+            _gain(ap[ours], ap[theirs]),
+            None,
+            None,
+            unmeasurable=reason,
+        )
+        for ours, theirs in pairs
+    )
+
+
+def _figure3() -> tuple[Claim, ...]:
+    """The decoupled head converges faster: the distance of the two curves along the way."""
+    epochs = [int(_number(row["epoch"])) for row in table("figure3_training_curves")]
+    gains = {epoch: _curve_gain(epochs.index(epoch)) for epoch in (50, 100, 200)}
+    return tuple(
+        Claim(
+            f"figure3/epoch-{epoch}",
+            "Figure 3",
+            f"{gain:+.1f} AP from baseline to decoupled-head after {epoch} of 300 epochs",
+            gain,
+            _stage("baseline"),
+            _stage("decoupled-head"),
+            epoch=epoch,
+            rounding=0.0,
+        )
+        for epoch, gain in gains.items()
+    )
+
+
+def _curve_gain(index: int) -> float:
+    """Decoupled minus coupled head at one point of Figure 3."""
+    row = table("figure3_training_curves")[index]
+    return round(_number(row["decoupled_head_ap"]) - _number(row["yolo_head_ap"]), 4)
+
+
+def _published(name: str) -> dict[str, float]:
+    return {str(r["model"]): _number(r["ap"]) for r in table(name)}
+
+
+def _gain(after: float, before: float) -> float:
+    """Difference of two printed figures, without the rounding of binary fractions."""
+    return round(after - before, 4)
+
+
+def _number(value: str | float | None) -> float:
+    if not isinstance(value, float):
+        raise ValueError(f"the paper's data has {value!r} where a number belongs")
+    return value

@@ -1,0 +1,181 @@
+"""Which runs speak about a claim: found by recipe, sifted by dataset and protocol, paired by seed.
+
+What counts as the paper's protocol is in docs/decisions/0043.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reports.judging.claims import Arm, Claim
+from reports.judging.statistics import paired_gains
+
+if TYPE_CHECKING:
+    from reports.records.collect import RunRecord
+
+#: Deviations that are named but do not keep a run from speaking about the paper's figure.
+TOLERATED = ("precision", "mixed_precision", "processes", "images skipped (train)")
+#: How many deviating fields a reason names.
+NAMED = 4
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the runs were measured under.
+
+    obstacles: why they cannot speak about the paper's figure; empty under its dataset and protocol.
+    notes: what a reader should know all the same.
+    """
+
+    obstacles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OtherGains:
+    """Gains by seed of runs under other conditions. where: dataset and protocol in words."""
+
+    where: str
+    gains: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """AP (percent) by seed of both sides, their conditions and run ids; direction from other conditions."""
+
+    before: Mapping[int, float] | float
+    after: Mapping[int, float]
+    conditions: Conditions
+    runs: tuple[str, ...] = ()
+    direction: OtherGains | None = None
+
+
+def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evidence:
+    """What the runs hold about a claim. epoch: ``best`` or ``last``, unless the claim names an epoch."""
+    if claim.before is None or claim.after is None:
+        return Evidence({}, {}, Conditions((claim.unmeasurable,)))
+    arms = [arm for arm in (claim.before, claim.after) if isinstance(arm, Arm)]
+    sides = [_side(arm, runs) for arm in arms]
+    proper = [_newest_by_seed(side.proper) for side in sides]
+    figures = [_figures(side, claim, epoch) for side in proper]
+    reasons = tuple(dict.fromkeys(r for s, f in zip(sides, figures, strict=True) if not f for r in _lack(s)))
+    used = [
+        run
+        for side, known in zip(proper, figures, strict=True)
+        for seed, run in side.items()
+        if seed in known
+    ]
+    return Evidence(
+        figures[0] if isinstance(claim.before, Arm) else claim.before,
+        figures[-1],
+        Conditions(reasons, _notes(used)),
+        tuple(run.run for run in used),
+        _other_gains(sides, claim, epoch) if len(sides) == 2 else None,
+    )
+
+
+def obstacles(arm: Arm, run: RunRecord) -> tuple[str, ...]:
+    """Why a run does not speak about the paper's figure; empty when it does."""
+    found = []
+    if run.dataset.get("coco") is not True:
+        found.append(f"dataset {run.dataset.get('name')} instead of COCO 2017")
+    fields = [name for name in arm.differences(run.recipe) if not _tolerated(name)]
+    own = [str(deviation["field"]) for deviation in run.deviations]
+    fields += [name for name in own if not _elsewhere(name, run) and not _tolerated(name)]
+    if fields:
+        more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
+        found.append(f"protocol {run.protocol} differs from the paper's: {', '.join(fields[:NAMED])}{more}")
+    if (run.dataset.get("skipped") or {}).get("val"):
+        found.append("validation images were skipped")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """An arm and its runs: under the paper's conditions, and the others with their obstacles."""
+
+    arm: Arm
+    proper: tuple[RunRecord, ...]
+    others: tuple[tuple[RunRecord, tuple[str, ...]], ...]
+
+
+def _side(arm: Arm, runs: Sequence[RunRecord]) -> _Side:
+    sifted = [(run, obstacles(arm, run)) for run in runs if arm.matches(run.recipe)]
+    return _Side(arm, tuple(r for r, why in sifted if not why), tuple((r, why) for r, why in sifted if why))
+
+
+def _elsewhere(field: str, run: RunRecord) -> bool:
+    """Whether a deviation is looked at by other means.
+
+    Recipe fields are compared with the arm itself, which may depart from its stage's recipe on purpose; the
+    dataset and skipped images are in the record's own words.
+    """
+    return field in run.recipe or field.startswith(("dataset.", "images skipped"))
+
+
+def _tolerated(field: str) -> bool:
+    return field.rpartition(".")[2] in TOLERATED
+
+
+def _newest_by_seed(runs: Iterable[RunRecord]) -> dict[int, RunRecord]:
+    """One run per seed: the same recipe and seed may have been run in two studies."""
+    return {run.seed: run for run in sorted(runs, key=lambda r: (r.finished, r.run))}
+
+
+def _figures(runs: Mapping[int, RunRecord], claim: Claim, epoch: str) -> dict[int, float]:
+    """AP by seed, without runs whose AP is undefined or was not evaluated at the claim's epoch."""
+    figures = {seed: _ap(run, claim, epoch) for seed, run in runs.items()}
+    return {seed: ap for seed, ap in figures.items() if ap is not None}
+
+
+def _ap(run: RunRecord, claim: Claim, epoch: str) -> float | None:
+    if claim.epoch:
+        return next((e.ap for e in run.epochs if e.epoch == claim.epoch), None)
+    return (run.best if epoch == "best" else run.last)["AP"]
+
+
+def _lack(side: _Side) -> tuple[str, ...]:
+    """Why a side has no figure."""
+    if side.proper:
+        return (f"the runs of {side.arm.name} have no AP at that epoch",)
+    if not side.others:
+        return (f"no runs of {side.arm.name}",)
+    return max(side.others, key=lambda pair: (pair[0].finished, pair[0].run))[1]
+
+
+def _notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Tolerated deviations of the runs that count."""
+    notes = {f"{d['field']}: {d['here']}" for run in runs for d in run.deviations if _tolerated(d["field"])}
+    return tuple(sorted(notes))
+
+
+def _other_gains(sides: Sequence[_Side], claim: Claim, epoch: str) -> OtherGains | None:
+    """Gains under one other dataset and protocol: where most seeds were run, then the newest."""
+    grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
+    best: tuple[tuple[int, str], OtherGains] | None = None
+    for key in sorted(grouped[0].keys() & grouped[1].keys()):
+        chosen = [_one_recipe(group[key]) for group in grouped]
+        gains = paired_gains(*(_figures(side, claim, epoch) for side in chosen))
+        if not gains:
+            continue
+        newest = max(run.finished for side in chosen for run in side.values())
+        example = next(iter(chosen[1].values()))
+        found = OtherGains(f"{example.dataset.get('name')}, {example.protocol} protocol", gains)
+        if best is None or (len(gains), newest) > best[0]:
+            best = (len(gains), newest), found
+    return best[1] if best else None
+
+
+def _by_conditions(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault((str(run.dataset.get("fingerprint")), run.protocol), []).append(run)
+    return groups
+
+
+def _one_recipe(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
+    """Runs of the newest recipe by seed: figures of two recipes are not averaged."""
+    newest = max(runs, key=lambda r: (r.finished, r.recipe_hash)).recipe_hash
+    return _newest_by_seed(run for run in runs if run.recipe_hash == newest)

@@ -1,0 +1,137 @@
+"""Runs that may stand in one table: same dataset, same protocol, one recipe per stage.
+
+Figures of different datasets or protocols are never averaged and never share a table; of several
+recipes of one stage (a changed default gives a new hash) the newest is shown and the others are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.records.collect import RunRecord
+from roadmap.stages import STAGE_NAMES, STAGES
+from yolox_core.config import MODELS
+
+
+@dataclass(frozen=True)
+class StageRuns:
+    """A stage's runs of one recipe, ordered by seed; ``older`` are runs of other recipes, not shown."""
+
+    stage: str
+    runs: tuple[RunRecord, ...]
+    older: tuple[RunRecord, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All shown runs of one dataset under one protocol.
+
+    stages: in the roadmap's order, then the named models by size, then by name.
+    warnings: what a reader must know before comparing rows.
+    """
+
+    study: str
+    dataset: Mapping[str, Any]
+    protocol: str
+    stages: tuple[StageRuns, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        return tuple(run for stage in self.stages for run in stage.runs)
+
+    @property
+    def papers_conditions(self) -> bool:
+        """Whether the figures may be compared with the paper's: its protocol on full COCO 2017."""
+        return self.protocol == "paper" and self.dataset["coco"] is True
+
+    @property
+    def mark(self) -> str:
+        """What every table and figure says beside its numbers; empty under the paper's conditions."""
+        parts = [] if self.protocol == "paper" else [self.protocol]
+        parts += [] if self.dataset["coco"] else ["not COCO"]
+        return ", ".join(parts)
+
+    @property
+    def slug(self) -> str:
+        """Folder name: dataset, protocol and the start of the fingerprint."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.dataset['name']}-{self.protocol}").strip("-").lower()
+        return f"{name}-{re.sub(r'[^A-Za-z0-9]', '', self.dataset['fingerprint'])[:6] or 'none'}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset['name']}, {self.protocol} protocol"
+
+    def find(self, stage: str) -> StageRuns | None:
+        """The runs of a stage, None when it was not measured."""
+        return next((s for s in self.stages if s.stage == stage), None)
+
+
+def group_runs(study: str, runs: Iterable[RunRecord]) -> tuple[Group, ...]:
+    """Groups by (dataset fingerprint, protocol): the paper's conditions first, then the newest."""
+    by_key: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        by_key.setdefault((run.dataset["fingerprint"], run.protocol), []).append(run)
+    groups = [_group(study, members) for members in by_key.values()]
+    newest = sorted(groups, key=lambda g: (max(r.finished for r in g.runs), g.slug), reverse=True)
+    return tuple(sorted(newest, key=lambda g: not g.papers_conditions))
+
+
+def _group(study: str, runs: Sequence[RunRecord]) -> Group:
+    by_stage: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        by_stage.setdefault(run.stage, []).append(run)
+    stages = tuple(_stage_runs(name, by_stage[name]) for name in sorted(by_stage, key=_order))
+    warnings = [w for stage in stages for w in _older_warning(stage)] + _consistency_warning(stages)
+    newest = max(runs, key=lambda r: r.finished)
+    return Group(study, newest.dataset, newest.protocol, stages, tuple(warnings))
+
+
+def _order(stage: str) -> tuple[int, str]:
+    known = (*STAGE_NAMES, *MODELS)
+    return (known.index(stage) if stage in known else len(known), stage)
+
+
+def _stage_runs(stage: str, runs: Sequence[RunRecord]) -> StageRuns:
+    newest = max(runs, key=lambda r: (r.finished, r.recipe_hash)).recipe_hash
+    by_seed = sorted(runs, key=lambda r: r.seed)
+    return StageRuns(
+        stage,
+        tuple(r for r in by_seed if r.recipe_hash == newest),
+        tuple(r for r in by_seed if r.recipe_hash != newest),
+    )
+
+
+def _older_warning(stage: StageRuns) -> list[str]:
+    if not stage.older:
+        return []
+    names = ", ".join(run.run for run in stage.older)
+    return [
+        f"{stage.stage} has runs of {1 + len({r.recipe_hash for r in stage.older})} different recipes; shown "
+        f"is the newest ({stage.runs[0].recipe_hash}); not shown: {names}"
+    ]
+
+
+def _consistency_warning(stages: Sequence[StageRuns]) -> list[str]:
+    """Stages of a roadmap may differ in ingredients and companions only; name every other difference."""
+    members = [s for s in stages if s.stage in STAGE_NAMES]
+    free = {f"training.{c.field}" for stage in STAGES for c in stage.companions}
+    warnings = []
+    names = sorted({name for s in members for name in s.runs[0].recipe})
+    for name in names:
+        if name.startswith("ingredients.") or name in free:
+            continue
+        by_value: dict[str, list[str]] = {}
+        for member in members:
+            by_value.setdefault(str(member.runs[0].recipe.get(name)), []).append(member.stage)
+        if len(by_value) > 1:
+            found = "; ".join(f"{value} in {', '.join(where)}" for value, where in by_value.items())
+            warnings.append(f"the stages do not share one recipe, so gains mix causes: {name} is {found}")
+    return warnings

@@ -1,0 +1,223 @@
+"""What a table or figure was measured on, in sentences: no figure leaves the report without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reports.records.groups import Group
+from reports.tables.steps import LatencyConditions, Table2
+
+#: Set by the data, not by a choice: the paper's fingerprint is unknown.
+_NOT_A_CHOICE = ("dataset.fingerprint",)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """headline: what the table is. mark: why it is not the paper's experiment, empty when it is.
+
+    sentences: conditions, in a fixed order. below: what is too long for above the table.
+    """
+
+    headline: str
+    mark: str
+    sentences: tuple[str, ...]
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviationRow:
+    """A setting that differs from the paper's protocol. stages: where, empty for all of them."""
+
+    field: str
+    paper: str
+    here: str
+    stages: tuple[str, ...]
+
+
+def table_caption(table: Table2) -> Caption:
+    """The caption of the main table."""
+    group = table.group
+    measured = {row.stage for row in table.rows if row.stage}
+    replay = any(row.published and row.published.source == "Table 2" for row in table.rows if row.stage)
+    headline = (
+        "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed, "
+        "measured beside published"
+        if replay and len(measured) > 1
+        else f"Study {group.study}: AP, size and speed, measured beside published"
+    )
+    return Caption(
+        headline,
+        mark_sentence(group),
+        (
+            dataset_sentence(group.dataset),
+            protocol_sentence(group),
+            hardware_sentence(group),
+            seeds_sentence(group),
+            "AP is the best evaluated epoch's, which is also what the paper's Table 2 prints (its Figure 3 "
+            "shows it); the last epoch's is given beside it. Gains compare best epochs with the previous "
+            "stage, paired by seed.",
+            cost_sentence(table),
+            latency_sentence(table.latency_conditions),
+            "Paper figures: COCO val2017, one run each; latency on a V100, FP16, batch 1, without "
+            "post-processing.",
+            deviation_count(group),
+        ),
+        deviation_list(group),
+    )
+
+
+def short_caption(group: Group) -> str:
+    """Conditions in a line, for below a figure."""
+    mark = f" ({group.mark.upper()})" if group.mark else ""
+    counts = sorted({len(stage.seeds) for stage in group.stages})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    plural = "" if counts[-1] == 1 else "s"
+    return f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
+
+
+def mark_sentence(group: Group) -> str:
+    """Why the measured figures are not the paper's; empty when they are comparable."""
+    if not group.mark:
+        return ""
+    return (
+        f"{group.mark.upper()}: the measured figures come from {group.dataset['name']} under the "
+        f"{group.protocol} protocol. They are not comparable with the paper's COCO figures; at most the "
+        "direction of a step is."
+    )
+
+
+def dataset_sentence(dataset: Mapping[str, Any]) -> str:
+    text = (
+        f"Dataset: {dataset['name']} (fingerprint {dataset['fingerprint'][:12]}, "
+        f"{dataset.get('num_classes', '?')} classes, {dataset.get('train_images', '?')} training and "
+        f"{dataset.get('val_images', '?')} validation images)."
+    )
+    skipped = {split: n for split, n in (dataset.get("skipped") or {}).items() if n}
+    if skipped:
+        text += " Unusable images left out: " + ", ".join(f"{n} of {s}" for s, n in skipped.items()) + "."
+    return text
+
+
+def protocol_sentence(group: Group) -> str:
+    def setting(name: str) -> str:
+        return _values(run.recipe.get(f"training.{name}") for run in group.runs)
+
+    return (
+        f"Protocol: {group.protocol} ({setting('epochs')} epochs, batch {setting('batch_size')}, tested at "
+        f"{setting('image_size')} px, evaluated every {_epochs(setting('evaluate_every'))})."
+    )
+
+
+def _epochs(number: str) -> str:
+    return "epoch" if number == "1" else f"{number} epochs"
+
+
+def hardware_sentence(group: Group) -> str:
+    names: dict[str, None] = {}
+    for run in group.runs:
+        hardware = run.hardware
+        world, name = hardware.get("world_size") or 1, hardware.get("name", "unknown")
+        processes = f"{world} processes on " if world > 1 else ""
+        precision = run.environment.get("precision")
+        names[f"{processes}{name}" + (f", {precision}" if precision else "")] = None
+    return f"Trained on: {'; '.join(names)}."
+
+
+def seeds_sentence(group: Group) -> str:
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for stage in group.stages:
+        by_seeds.setdefault(stage.seeds, []).append(stage.stage)
+    if len(by_seeds) == 1:
+        (seeds,) = by_seeds
+        text = _seeds(seeds)
+    else:
+        text = "; ".join(f"{_seeds(seeds)} ({', '.join(names)})" for seeds, names in by_seeds.items())
+    if all(len(seeds) == 1 for seeds in by_seeds):
+        return f"{text[0].upper()}{text[1:]}: no spread can be given, and gains of a point may be noise."
+    return f"{text[0].upper()}{text[1:]}; ± is the standard deviation over seeds."
+
+
+def cost_sentence(table: Table2) -> str:
+    text = (
+        "Parameters and GFLOPs are counted, the same for every seed; GFLOPs in the paper's convention "
+        "(2 × (convolutions + batch norms), per image at the test size)."
+    )
+    if any(r.params and r.params_full and r.params.mean != r.params_full.mean for r in table.rows):
+        text += (
+            " “Trained” is the model that was trained here, “full size” the paper's model of the same stage "
+            "(640 px, 80 classes), counted with the same code. Latency and FPS are the trained model's."
+        )
+    return text
+
+
+def latency_sentence(conditions: LatencyConditions | None) -> str:
+    if conditions is None:
+        return "Latency was not measured."
+    c = conditions
+    dtype = {"float16": "FP16", "float32": "FP32", "bfloat16": "BF16"}.get(c.dtype, c.dtype)
+    fused = "conv and BN fused" if c.fused else "not fused"
+    threads = f", {c.threads} thread{'s' * (c.threads != 1)}" if c.device == "cpu" and c.threads else ""
+    return (
+        f"Latency: forward pass only, without post-processing, {c.hardware}, {dtype}, batch {c.batch}, "
+        f"{c.image_size} px, {fused}{threads}, median of {c.repeats} after {c.warmup} warm-ups; "
+        "FPS = 1000 / latency."
+    )
+
+
+def deviation_count(group: Group) -> str:
+    """How far the runs are from the paper's protocol."""
+    number = len(deviation_rows(group))
+    if not number:
+        return "No setting deviates from the paper's protocol."
+    return (
+        f"Deviations from the paper's protocol: {number} setting{'s' * (number > 1)}, listed below the table."
+    )
+
+
+def deviation_list(group: Group) -> tuple[str, ...]:
+    """Every deviation, in one sentence; nothing when there is none."""
+    rows = deviation_rows(group)
+    return (
+        ("Deviations from the paper's protocol: " + "; ".join(map(_deviation, rows)) + ".",) if rows else ()
+    )
+
+
+def deviation_rows(group: Group) -> tuple[DeviationRow, ...]:
+    """Deviations of all shown runs, each once, with the stages it holds for."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for stage in group.stages:
+        for run in stage.runs:
+            for item in run.deviations:
+                if item["field"] not in _NOT_A_CHOICE:
+                    key = (item["field"], _show(item.get("paper")), _show(item.get("here")))
+                    found.setdefault(key, {})[stage.stage] = None
+    everywhere = len(group.stages)
+    return tuple(
+        DeviationRow(*key, () if len(stages) == everywhere else tuple(stages))
+        for key, stages in sorted(found.items())
+    )
+
+
+def _deviation(row: DeviationRow) -> str:
+    where = f", {', '.join(row.stages)} only" if row.stages else ""
+    return f"{row.field} {row.here} (paper: {row.paper}{where})"
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) == 1:
+        return f"one seed ({seeds[0]})"
+    if len(seeds) > 3 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} seeds ({seeds[0]}–{seeds[-1]})"
+    return f"{len(seeds)} seeds ({', '.join(map(str, seeds))})"
+
+
+def _show(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return "–".join(map(str, value)) if len(value) == 2 else str(list(value))
+    return "none" if value in ("", None) else str(value)
+
+
+def _values(values: Iterable[object]) -> str:
+    return "/".join(dict.fromkeys(str(v) for v in values))

@@ -1,0 +1,132 @@
+"""Each step's gain with its interval over validation images, where the annotations are at hand.
+
+Over seeds answers "would another run of this recipe agree", over images "would other photographs agree"
+(docs/decisions/0044). The second needs no second seed, but the annotation file: it is the one part of a
+report that reads more than run records, and is made on request only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reports.grid import Cell, Column, Grid
+from reports.images.bootstrap import ImageDifference, ap_difference, average_precision, figure_of
+from reports.images.matches import ImageMatches, load_matches
+from reports.records.collect import RunRecord
+from reports.records.groups import Group, StageRuns
+from reports.tables.columns import gain_text
+from reports.tables.published import plan_rows
+from reports.tables.verdicts import interval_text
+
+SEED = 0
+#: How far (AP) a run's detections may be from its recorded figure: both are computed from the same boxes,
+#: so a larger distance means other annotations or other detections.
+AGREE = 0.05
+
+
+@dataclass(frozen=True)
+class StepOverImages:
+    """A stage's gain in AP over the previous stage on the same images, averaged over ``seeds``."""
+
+    stage: str
+    label: str
+    seeds: tuple[int, ...]
+    difference: ImageDifference
+
+
+@dataclass(frozen=True)
+class OverImages:
+    """Steps that could be computed, and why others could not."""
+
+    steps: tuple[StepOverImages, ...]
+    problems: tuple[str, ...]
+
+
+def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
+    """Bootstrap every measured step of a group over its validation images.
+
+    Detections are those of each run's best evaluated epoch. Matches are computed once per run and kept
+    only as long as the next stage needs them.
+    """
+    rng = np.random.default_rng(SEED)
+    steps: list[StepOverImages] = []
+    problems: list[str] = []
+    earlier: Mapping[str, dict[int, ImageMatches]] = {}
+    for plan in plan_rows(tuple(s.stage for s in group.stages)):
+        stage = group.find(plan.stage) if plan.stage else None
+        if stage is None or not _takes_part(stage, group):
+            continue
+        matches = _matches(stage, problems)
+        before = earlier.get(plan.previous or "", {})
+        earlier = {stage.stage: matches}
+        seeds = tuple(sorted(before.keys() & matches.keys()))
+        if not seeds:
+            continue
+        try:
+            difference = ap_difference(
+                [before[s] for s in seeds], [matches[s] for s in seeds], rng, resamples=resamples
+            )
+        except ValueError as error:
+            problems.append(f"{stage.stage}: {error}")
+            continue
+        steps.append(StepOverImages(stage.stage, plan.label, seeds, difference))
+    return OverImages(tuple(steps), tuple(dict.fromkeys(problems)))
+
+
+def image_grid(found: OverImages) -> Grid:
+    """One row per step: the gain, its interval over images, and the figures it is the difference of."""
+    columns = (
+        Column("", "Stage", "l"), Column("AP best epoch (%)", "before"), Column("AP best epoch (%)", "after"),
+        Column("Gain (AP)", "mean"), Column("Gain (AP)", "95 % over images"), Column("", "Images"),
+        Column("", "Seeds"),
+    )  # fmt: skip
+    rows = []
+    for step in found.steps:
+        d = step.difference
+        rows.append(
+            (
+                Cell(step.label, kind="label"), Cell(f"{d.before:.1f}"), Cell(f"{d.after:.1f}"),
+                Cell(gain_text(d.difference)), Cell(interval_text(d.interval)), Cell(str(d.images)),
+                Cell(", ".join(map(str, step.seeds))),
+            )
+        )  # fmt: skip
+    return Grid(columns, tuple(rows))
+
+
+def _takes_part(stage: StageRuns, group: Group) -> bool:
+    """Whether a step ends or begins at the stage: only then are its detections worth reading."""
+    plans = plan_rows(tuple(s.stage for s in group.stages))
+    measured = {s.stage for s in group.stages}
+    pairs = [(p.previous, p.stage) for p in plans if p.previous in measured and p.stage in measured]
+    return any(stage.stage in pair for pair in pairs)
+
+
+def _matches(stage: StageRuns, problems: list[str]) -> dict[int, ImageMatches]:
+    found = {}
+    for run in stage.runs:
+        try:
+            matches = load_matches(_annotations(run), run.path / "detections.json")
+        except (OSError, ValueError, KeyError) as error:
+            problems.append(f"{run.run}: {error}")
+            continue
+        ap = float(figure_of(average_precision(matches), "AP")[0])
+        recorded = run.best["AP"]
+        if recorded is None or not abs(ap - recorded) <= AGREE:
+            problems.append(
+                f"{run.run}: its detections give {ap:.2f} AP on these annotations, its record says {recorded}"
+            )
+            continue
+        found[run.seed] = matches
+    return found
+
+
+def _annotations(run: RunRecord) -> Path:
+    """The validation annotations that the record points at. Raises ValueError where it does not."""
+    root = (run.environment.get("dataset") or {}).get("path")
+    if not root:
+        raise ValueError("environment.json does not say where the dataset lies (dataset.path)")
+    return Path(root) / "annotations" / "instances_val2017.json"

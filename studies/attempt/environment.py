@@ -1,0 +1,103 @@
+"""Where a run happens: packages, commit, hardware. What a reader needs to judge a figure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yolox_core.training.distributed import World
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python",
+    "pycocotools",
+    "mlflow",
+    "pandas",
+    "matplotlib",
+    "optuna",
+)
+
+
+def describe_environment(world: World, mixed_precision: bool) -> dict[str, Any]:
+    """environment.json without the dataset (docs/record.md)."""
+    commit, dirty = commit_state()
+    mixed = mixed_precision and world.device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": commit,
+        "dirty": dirty,
+        "hardware": describe_hardware(world),
+        "precision": "fp16 mixed" if mixed else "fp32",
+        "determinism": (
+            "bitwise for the same number of threads and processes"
+            if world.device.type == "cpu"
+            else "same batches; not bitwise (cuDNN picks its kernels by timing)"
+        ),
+        "command": [Path(sys.executable).name, *sys.argv],
+    }
+
+
+def describe_hardware(world: World) -> dict[str, Any]:
+    """Device, processor and how many processes share the work."""
+    on_cuda = world.device.type == "cuda"
+    return {
+        "device": world.device.type,
+        "name": torch.cuda.get_device_name(world.device) if on_cuda else processor_name(),
+        "cpu": processor_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpus": world.size if on_cuda else 0,
+        "world_size": world.size,
+        "threads": torch.get_num_threads(),
+        "host": socket.gethostname(),
+        "cuda": torch.version.cuda if on_cuda else None,
+        "cudnn": torch.backends.cudnn.version() if on_cuda else None,
+    }
+
+
+def processor_name() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # no /proc: the platform's word has to do
+    return platform.processor() or platform.machine()
+
+
+def commit_state() -> tuple[str | None, bool | None]:
+    """Commit of this code and whether it was changed since; (None, None) outside a git checkout."""
+    root = Path(__file__).resolve().parents[2]
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return commit, bool(status)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

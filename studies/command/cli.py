@@ -1,0 +1,309 @@
+"""The command line that every study shares: which runs, on what data, here or on a cluster.
+
+Heavy libraries are imported only once something is going to run, so that ``--help``, ``--list`` and
+``--dry-run`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from roadmap.datasets import embedded_folder
+from roadmap.protocols import PROTOCOLS
+from slurm.launch import choose_launcher
+from slurm.site import load_site
+from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
+from studies.command.cluster import submit_study
+from studies.command.plan import Planned, Study, make_plan, plan_rows, task_arguments, weights_file
+
+log = logging.getLogger(__name__)
+
+
+def study_parser(study: Study) -> argparse.ArgumentParser:
+    """Options of a study's command line."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {study.module}",
+        description=study.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument(
+        f"--{study.noun}",
+        dest="names",
+        action="append",
+        metavar="NAME",
+        help=f"a {study.noun}; may be repeated; default: all, in order ({', '.join(study.names)})",
+    )
+    seeds = what.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, metavar="N", help="run seed N (default 0)")
+    seeds.add_argument("--seeds", type=_positive, metavar="N", help="run the N seeds 0 … N-1")
+    what.add_argument(
+        "--data",
+        metavar="DIR",
+        help="dataset in COCO's layout: annotations/, train2017/, val2017/; default: $COCO_DIR, else the "
+        "embedded dataset of drawn shapes",
+    )
+    what.add_argument(
+        "--embedded", action="store_true", help="use the embedded dataset, whatever $COCO_DIR is"
+    )
+    what.add_argument(
+        "--protocol",
+        choices=list(PROTOCOLS),
+        help="training settings: "
+        + "; ".join(f"{p.name}: {p.summary}" for p in PROTOCOLS.values())
+        + ". Default: paper when a dataset is given, demo on the embedded one",
+    )
+    start = what.add_mutually_exclusive_group()
+    start.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="start from a checkpoint, an official one (yolox_*.pth) or ours; what does not fit starts anew",
+    )
+    start.add_argument(
+        "--imagenet-weights",
+        metavar="FILE",
+        help="DarkNet53 weights for the stages that the paper starts from ImageNet; without, they start from "
+        "scratch and every figure says so",
+    )
+    how = parser.add_argument_group("how to run it")
+    how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
+    how.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    how.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="runs at a time on this machine (default 1)"
+    )
+    how.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
+    how.add_argument(
+        "--tracking",
+        metavar="URI",
+        help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
+    )
+    how.add_argument("--again", action="store_true", help="run finished runs again, from scratch")
+    how.add_argument("--no-report", action="store_true", help="leave tables and figures as they are")
+    cluster = parser.add_argument_group("on a cluster (docs/slurm.md)")
+    cluster.add_argument(
+        "--launcher",
+        choices=("local", "slurm"),
+        help="run here or submit; default: slurm where sbatch exists, outside a job",
+    )
+    cluster.add_argument("--site", metavar="NAME|FILE", help="site profile; default: $YOLOX_SITE")
+    cluster.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse to submit more than this")
+    look = parser.add_argument_group("look first")
+    look.add_argument(
+        "--list", action="store_true", help=f"list the {study.noun}s and the paper's figures, then stop"
+    )
+    look.add_argument(
+        "--dry-run", action="store_true", help="show what would run and what it costs, then stop"
+    )
+    look.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
+    return parser
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped)."""
+    parser = study_parser(study)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for package in ("studies", "reports", "slurm", "roadmap", "yolox_core"):
+        logging.getLogger(package).setLevel(logging.INFO)  # other libraries only when something is wrong
+    try:
+        if options.list:
+            return _list(study, options.json)
+        site = load_site(options.site) if choose_launcher(options.launcher) == "slurm" else None
+        plan, root = make_plan(study, options, site.coco if site else "")
+        if site is not None:
+            return submit_study(study, plan, root, site, options)
+        if options.dry_run:
+            return _dry_run(study, plan, options.json)
+        return _run_here(study, plan, root, options)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def _list(study: Study, as_json: bool) -> int:
+    rows = study.rows()
+    print(json.dumps(rows, indent=1) if as_json else format_table(rows))
+    return 0
+
+
+def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
+    rows = plan_rows(plan)
+    total = sum(row["training_flops"] for row in rows if row["state"] != "finished")
+    recipe = plan[0].run.recipe
+    if as_json:
+        document = {
+            "study": study.name,
+            "protocol": recipe.protocol,
+            "dataset": asdict(recipe.dataset),
+            "runs": rows,
+            "training_flops_to_do": total,
+        }
+        print(json.dumps(document, indent=1))
+        return 0
+    shown = [
+        {
+            "stage": row["stage"],
+            "seed": row["seed"],
+            "state": row["state"],
+            "epochs": row["epochs"],
+            "iterations": row["iterations"],
+            "training PFLOP": f"{row['training_flops'] / 1e15:.4g}",
+            "folder": row["folder"],
+        }
+        for row in rows
+    ]
+    print(format_table(shown))
+    data = recipe.dataset
+    print(
+        f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and {data.val_images} "
+        f"validation images, {data.num_classes} classes.\n"
+        f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image).\n"
+        "Nothing was run."
+    )
+    return 0
+
+
+def _run_here(study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace) -> int:
+    stop = StopRequest()
+    with stop.listening():
+        carry_out = _one_by_one if options.jobs == 1 or len(plan) == 1 else _several_at_once
+        statuses = carry_out(study, plan, root, options, stop)
+    if INTERRUPTED in statuses.values() or (stop() and len(statuses) < len(plan)):
+        return INTERRUPTED
+    if _is_main_process():
+        report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
+        if options.json:
+            print(json.dumps(_outcome(plan, statuses, report), indent=1))
+        elif report is not None:
+            print(f"{report.summary}\n\n{_where(report)}")
+    if len(statuses) == 1:
+        return next(iter(statuses.values()))
+    return FAILED if any(statuses.values()) else 0
+
+
+def _one_by_one(
+    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
+) -> dict[str, int]:
+    from studies.attempt.runner import execute
+    from studies.attempt.session import Options
+
+    attempt = Options(
+        runs=Path(options.runs),
+        data=root,
+        embedded=embedded_folder(),
+        device=options.device,
+        workers=options.workers,
+        tracking=options.tracking,
+        again=options.again,
+        weights=weights_file(options),
+    )
+    statuses: dict[str, int] = {}
+    for planned in plan:
+        statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
+        if statuses[planned.run.name] == INTERRUPTED:  # all processes agree on that, not on who got a signal
+            break
+    return statuses
+
+
+def _several_at_once(
+    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
+) -> dict[str, int]:
+    from studies.command.parallel import Job, run_jobs
+
+    if root is None:
+        from yolox_core.data.shapes import ensure_shapes_dataset
+
+        ensure_shapes_dataset(embedded_folder())  # once, before every job would wait for it
+    jobs = [
+        Job(p.folder, task_arguments(study, p, root, options), p.run.recipe.training.epochs) for p in plan
+    ]
+    return run_jobs(jobs, options.jobs, stop)
+
+
+def _report(study: Study, runs: Path, tracking: str | None) -> Any:
+    """Tables and figures of everything finished so far; a report that fails never spoils finished runs."""
+    from reports.build import build_report
+    from studies.mirror.report import mirror_study
+
+    try:
+        report = build_report(runs, study.name)
+    except (OSError, ValueError) as error:
+        log.error("no report: %s; python -m reports --runs %s tries again", error, runs)
+        return None
+    problem = mirror_study(runs, study.name, tracking)
+    if problem:
+        log.warning("%s", problem)
+    return report
+
+
+def _where(report: Any) -> str:
+    """Where to look: the pages, then the figures."""
+    pages = [path for path in report.files if path.name in ("report.html", "report.md")]
+    figures = [path for path in report.files if path.suffix == ".png"]
+    return "\n".join(
+        f"{kind}  {path}" for kind, paths in (("report", pages), ("figure", figures)) for path in paths
+    )
+
+
+def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict[str, Any]:
+    runs = []
+    for planned in plan:
+        result = planned.folder.result() or {}
+        runs.append(
+            {
+                "run": planned.run.name,
+                "status": planned.folder.state(),
+                "exit": statuses[planned.run.name],
+                "folder": str(planned.folder.path),
+                "best": result.get("best"),
+                "last": result.get("last"),
+            }
+        )
+    return {"runs": runs, "report": None if report is None else str(report.out)}
+
+
+def _is_main_process() -> bool:
+    rank = "SLURM_PROCID" if os.environ.get("YOLOX_DISTRIBUTED") == "slurm" else "RANK"
+    return os.environ.get(rank, "0") == "0"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned text; numbers to the right."""
+    if not rows:
+        return "(nothing)"
+    columns = list(rows[0])
+    cells = [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
+    right = [all(_is_number(row.get(c)) for row in rows) for c in columns]
+
+    def line(values: Sequence[str]) -> str:
+        parts = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(columns), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value if value is not None else 0)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""A study's plan as a job array: the glue between the shared command line and the slurm package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from slurm.announce import outcome_json, outcome_text
+from slurm.client import SlurmError
+from slurm.site import Site
+from slurm.submission import Task
+from slurm.submit import submit
+from studies.command.plan import Planned, Study, task_arguments
+
+
+def submit_study(
+    study: Study, plan: list[Planned], root: Path | None, site: Site, options: argparse.Namespace
+) -> int:
+    """Submit what of a plan is missing; the exit status. Raises ValueError with Slurm's own reason."""
+    if options.again:
+        raise ValueError(
+            "--again would start a run anew at every requeue; on a cluster move the run's folder away "
+            "and submit again"
+        )
+    runs = Path(options.runs).absolute()
+    tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
+    report = ("-m", "reports", "--study", study.name, "--runs", str(runs))
+    try:
+        outcome = submit(
+            study.name,
+            tasks,
+            site,
+            runs,
+            report,
+            dry_run=options.dry_run,
+            max_gpu_hours=options.max_gpu_hours,
+        )
+    except SlurmError as error:
+        raise ValueError(str(error)) from error
+    if options.json:
+        print(json.dumps(outcome_json(outcome), indent=1))
+    else:
+        print(outcome_text(outcome, options.dry_run))
+    return 0
+
+
+def cluster_arguments(
+    study: Study, planned: Planned, root: Path | None, site: Site, options: argparse.Namespace
+) -> tuple[str, ...]:
+    """The run's command line, with the site's tracking server where the user names none."""
+    words = task_arguments(study, planned, root, options)
+    if site.tracking_uri and not options.tracking:
+        words += ("--tracking", site.tracking_uri)
+    return words

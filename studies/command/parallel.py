@@ -1,0 +1,126 @@
+"""Several runs at once on one machine, each in a process of its own.
+
+Small models leave most of a CPU idle when one run uses all cores: two runs of one thread each finish
+nearly twice as much as one run of two threads (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from roadmap.record import RunFolder
+from studies.attempt.stopping import INTERRUPTED
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to start. arguments: what follows the interpreter. epochs: how many it will have."""
+
+    folder: RunFolder
+    arguments: tuple[str, ...]
+    epochs: int
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int, should_stop: Callable[[], bool]) -> dict[str, int]:
+    """Carry out all jobs, ``at_once`` at a time; exit status by run name.
+
+    A progress bar counts finished epochs over all runs. When ``should_stop``, running jobs are asked to
+    write a checkpoint and leave, and no further one starts. What a job prints goes to console.txt in its
+    folder; its last lines are shown when it fails.
+    """
+    waiting, running, statuses = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]](), dict[str, int]()
+    environment = _environment(at_once)
+    stopping = False
+    bar = tqdm(
+        total=sum(job.epochs for job in jobs), desc=f"{len(jobs)} runs", unit="epoch", dynamic_ncols=True
+    )
+    with bar, logging_redirect_tqdm():
+        while waiting or running:
+            if should_stop() and not stopping:
+                stopping, waiting = True, []
+                for _, process in running:
+                    process.send_signal(signal.SIGTERM)
+            while waiting and len(running) < at_once:
+                job = waiting.pop(0)
+                running.append((job, _start(job, environment)))
+            for job, process in [pair for pair in running if pair[1].poll() is not None]:
+                running.remove((job, process))
+                statuses[job.folder.name] = process.returncode
+                _announce(job, process.returncode)
+            _show(bar, jobs, [job for job, _ in running])
+            if running:
+                time.sleep(_POLL_SECONDS)
+    return statuses
+
+
+def _environment(at_once: int) -> Mapping[str, str]:
+    """Each job gets its share of the cores, unless the user decided."""
+    threads = max(1, len(os.sched_getaffinity(0)) // at_once)
+    return {"OMP_NUM_THREADS": str(threads)} | os.environ
+
+
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    job.folder.path.mkdir(parents=True, exist_ok=True)
+    with (job.folder.path / "console.txt").open("ab") as console:
+        return subprocess.Popen(
+            [sys.executable, *job.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env=environment,
+            # Ctrl-C is for us; we pass it on once, as the request to write a checkpoint
+            start_new_session=True,
+        )
+
+
+def _announce(job: Job, status: int) -> None:
+    result = job.folder.result()
+    if status == 0 and result is not None:
+        best, last = result["best"], result["last"]
+        log.info(
+            "%s: AP %s at best (epoch %s), %s at last",
+            job.folder.name,
+            _figure(best["AP"]),
+            best["epoch"],
+            _figure(last["AP"]),
+        )
+    elif status != INTERRUPTED:
+        lines = _tail(job.folder.path / "console.txt", 15)
+        log.error("%s ended with status %d; its last lines:\n%s", job.folder.name, status, lines)
+
+
+def _show(bar: tqdm, jobs: Sequence[Job], running: Sequence[Job]) -> None:
+    done = 0
+    parts = []
+    for job in jobs:
+        rows = job.folder.metrics()
+        done += len(rows)
+        if job in running:
+            known = [row["AP"] for row in rows if row.get("AP") is not None]
+            stage = job.folder.name.rsplit("-s", 1)[0]
+            parts.append(f"{stage} {len(rows)}/{job.epochs}" + (f" AP {known[-1]:.1f}" if known else ""))
+    bar.set_postfix_str(", ".join(parts), refresh=False)
+    bar.update(done - bar.n)
+
+
+def _tail(path: Path, count: int) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"

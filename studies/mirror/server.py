@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from studies.mirror.store import default_uri
+from studies.mirror.store import ARTIFACTS, default_uri, prepare_store
 from studies.mirror.views import view_address
 
 _HOST = "127.0.0.1"
@@ -73,9 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     runs: Path = options.runs
     runs.mkdir(parents=True, exist_ok=True)
     uri, port = default_uri(runs), free_port(options.port)
+    prepare_store(runs.resolve() / "mlflow.db", runs)
     address = f"http://{_HOST}:{port}"
     server = subprocess.Popen(
-        server_command(uri, runs / "mlartifacts", port),
+        server_command(uri, runs / ARTIFACTS, port),
         env=server_environment(),
         stdout=None if options.verbose else subprocess.DEVNULL,
         stderr=None if options.verbose else subprocess.DEVNULL,

@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from studies.mirror.own_store import follow_folder, make_store, store_file
+
 #: Given as tracking URI: no tracking at all.
 OFF = "off"
+
+#: Below the folder of all runs: the artifacts of the project's own store.
+ARTIFACTS = "mlartifacts"
 
 #: Answers must come quickly: a request that hangs only delays the mirror, and it is tried again later.
 #: mlflow alone would wait 120 s and retry seven times.
@@ -51,7 +56,7 @@ def artifact_location(uri: str, runs: Path, experiment: str) -> str | None:
     """
     if urlsplit(uri).scheme in ("http", "https"):
         return None
-    return (runs.resolve() / "mlartifacts" / experiment).as_uri()
+    return (runs.resolve() / ARTIFACTS / experiment).as_uri()
 
 
 def public_uri(uri: str) -> str:
@@ -108,9 +113,23 @@ def connect(uri: str, runs: Path) -> Any:
     os.environ.update(client_settings(os.environ))
     from mlflow import MlflowClient
 
-    # Two processes that create the tables of one new SQLite file at the same time fail.
+    file = store_file(uri)
+    if file is not None:
+        prepare_store(file, runs)
+    # Two processes that create the tables of one new database at the same time fail.
     with store_lock(runs):
         return MlflowClient(uri)
+
+
+def prepare_store(file: Path, runs: Path) -> None:
+    """Have a whole SQLite store at ``file``, whose artifact addresses are where it is.
+
+    One process at a time: two that create the tables of one file fail. Raises mlflow's and SQLite's errors.
+    """
+    with store_lock(file.parent):
+        make_store(file)
+        if file == store_file(default_uri(runs)):
+            follow_folder(file, runs.resolve() / ARTIFACTS)
 
 
 @contextmanager

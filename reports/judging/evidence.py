@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.judging.claims import Arm, Claim
-from reports.judging.statistics import paired_gains
 
 if TYPE_CHECKING:
     from reports.records.collect import RunRecord
@@ -34,11 +33,12 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class OtherGains:
-    """Gains by seed of runs under other conditions. where: dataset and protocol in words."""
+class Elsewhere:
+    """AP (percent) by seed of runs under other conditions. where: dataset and protocol in words."""
 
     where: str
-    gains: Mapping[int, float]
+    before: Mapping[int, float]
+    after: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Evidence:
     after: Mapping[int, float]
     conditions: Conditions
     runs: tuple[str, ...] = ()
-    direction: OtherGains | None = None
+    direction: Elsewhere | None = None
 
 
 def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evidence:
@@ -72,7 +72,7 @@ def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evid
         figures[-1],
         Conditions(reasons, _notes(used)),
         tuple(run.run for run in used),
-        _other_gains(sides, claim, epoch) if len(sides) == 2 else None,
+        _seen_elsewhere(sides, claim, epoch) if len(sides) == 2 else None,
     )
 
 
@@ -151,20 +151,21 @@ def _notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     return tuple(sorted(notes))
 
 
-def _other_gains(sides: Sequence[_Side], claim: Claim, epoch: str) -> OtherGains | None:
-    """Gains under one other dataset and protocol: where most seeds were run, then the newest."""
+def _seen_elsewhere(sides: Sequence[_Side], claim: Claim, epoch: str) -> Elsewhere | None:
+    """AP under one other dataset and protocol: where most seeds were run, then the newest."""
     grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
-    best: tuple[tuple[int, str], OtherGains] | None = None
+    best: tuple[tuple[int, str], Elsewhere] | None = None
     for key in sorted(grouped[0].keys() & grouped[1].keys()):
         chosen = [_one_recipe(group[key]) for group in grouped]
-        gains = paired_gains(*(_figures(side, claim, epoch) for side in chosen))
-        if not gains:
+        before, after = (_figures(side, claim, epoch) for side in chosen)
+        common = before.keys() & after.keys()
+        if not common:
             continue
         newest = max(run.finished for side in chosen for run in side.values())
         example = next(iter(chosen[1].values()))
-        found = OtherGains(f"{example.dataset.get('name')}, {example.protocol} protocol", gains)
-        if best is None or (len(gains), newest) > best[0]:
-            best = (len(gains), newest), found
+        found = Elsewhere(f"{example.dataset.get('name')}, {example.protocol} protocol", before, after)
+        if best is None or (len(common), newest) > best[0]:
+            best = (len(common), newest), found
     return best[1] if best else None
 
 

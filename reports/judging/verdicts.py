@@ -15,6 +15,16 @@ import numpy as np
 
 from reports.judging.claims import Claim, paper_claims
 from reports.judging.evidence import Conditions, gather
+from reports.judging.gains import (
+    ASSUMED_SD,
+    MIN_SEEDS,
+    MORE_THAN_NOISE,
+    TOO_FEW_SEEDS,
+    WITHIN_NOISE,
+    Gain,
+    judge_gain,
+    varying,
+)
 from reports.judging.statistics import (
     LEVEL,
     ROUNDING,
@@ -33,30 +43,30 @@ if TYPE_CHECKING:
 
 REPRODUCED = "reproduced"
 SAME_DIRECTION = "same direction"
-WITHIN_NOISE = "within noise"
 CONTRADICTED = "contradicted"
 NOT_MEASURED = "not measured"
-
-#: Pairs of runs below which nothing is judged.
-MIN_SEEDS = 3
 
 #: The rule of each verdict; the first that applies, from "not measured" on, decides.
 RULES: dict[str, str] = {
     REPRODUCED: "the 95 % interval of the gain over seeds excludes 0 on the paper's side and contains the "
-    "paper's gain (± 0.1, as the paper prints both figures to 0.1)",
-    SAME_DIRECTION: "the interval excludes 0 on the paper's side but not where the paper's gain lies",
+    "paper's gain (± 0.1 where it is a difference of two figures printed to 0.1)",
+    SAME_DIRECTION: "the interval excludes 0 on the paper's side and does not contain the paper's gain",
     WITHIN_NOISE: "the interval contains 0",
     CONTRADICTED: "the interval excludes 0 on the other side",
-    NOT_MEASURED: "another dataset or protocol than the paper's, or fewer than "
-    f"{MIN_SEEDS} seeds on both sides",
+    NOT_MEASURED: "not both sides were run on the paper's dataset under its protocol, or with fewer than "
+    f"{MIN_SEEDS} common seeds, or every seed gave the same AP, or this project cannot measure it",
 }
+#: The rule of the words beside a gain under other conditions.
+OTHER_DIRECTION = "other direction"
+ELSEWHERE_RULE = (
+    "Other conditions are another dataset or protocol than the paper's; what was measured there is for "
+    f"information and no verdict. “{SAME_DIRECTION}” and “{OTHER_DIRECTION}” (as the paper's gain): the 95 % "
+    f"interval over seeds excludes 0; “{WITHIN_NOISE}”: it contains 0; “{TOO_FEW_SEEDS}”: fewer than "
+    f"{MIN_SEEDS}, or all with the same AP, and the number says nothing about direction."
+)
 FAILURE_RULE = (
     "a claim fails when it is contradicted, or within noise while the interval excludes the paper's gain"
 )
-
-#: Standard deviation of a gain between two runs where fewer than two pairs were measured: runs of one
-#: recipe ordinarily differ by 0.2 to 0.3 AP on COCO, and a gain has the noise of both of its runs.
-ASSUMED_SD = 0.35
 
 EPOCHS = ("best", "last")
 #: What a table of verdicts says about the epoch.
@@ -71,13 +81,11 @@ EPOCH_NOTES = {
 
 @dataclass(frozen=True)
 class Direction:
-    """What runs under other conditions say: for information, never a verdict. gain: mean over ``seeds``."""
+    """What runs under other conditions say: for information, never a verdict. word: see ELSEWHERE_RULE."""
 
     where: str
-    gain: float
-    seeds: int
-    interval: Interval | None
-    agrees: bool
+    gain: Gain
+    word: str
 
 
 @dataclass(frozen=True)
@@ -194,11 +202,12 @@ def _judge_from(
     direction = evidence.direction
     if direction is None:
         return replace(verdict, runs=evidence.runs)
-    values = list(direction.gains.values())
-    mean = float(np.mean(values))
-    agrees = mean * verdict.paper_gain > 0
-    found = Direction(direction.where, mean, len(values), t_interval(values, level), agrees)
-    return replace(verdict, runs=evidence.runs, direction=found)
+    gain = judge_gain(direction.before, direction.after, level=level)
+    if gain is None:
+        return replace(verdict, runs=evidence.runs)
+    agrees = SAME_DIRECTION if gain.mean * verdict.paper_gain > 0 else OTHER_DIRECTION
+    word = agrees if gain.word == MORE_THAN_NOISE else gain.word
+    return replace(verdict, runs=evidence.runs, direction=Direction(direction.where, gain, word))
 
 
 def _papers_gain(claim: Claim, epoch: str) -> tuple[float, tuple[str, ...]]:
@@ -226,17 +235,10 @@ def _seed_obstacles(
         return ("no seed was run on both sides",)
     if len(gains) < MIN_SEEDS:
         return (f"{len(gains)} of at least {MIN_SEEDS} seeds on both sides",)
-    if not _varying(before, after, gains):
+    sides = [side for side in (before, after) if isinstance(side, Mapping)]
+    if not varying(gains, *sides):
         return ("every seed gave the same AP: the seeds had no effect, or the runs are copies",)
     return ()
-
-
-def _varying(
-    before: Mapping[int, float] | float, after: Mapping[int, float], gains: Mapping[int, float]
-) -> bool:
-    """Whether the AP of either side varies over the seeds that count."""
-    sides = [side for side in (before, after) if isinstance(side, Mapping)]
-    return any(np.ptp([side[seed] for seed in gains]) >= ROUNDING for side in sides)
 
 
 def _label(claim: Claim, verdict: Verdict, level: float) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from reports.tables.caption import Caption, short_caption
 from reports.tables.images import image_grid
 from reports.tables.runs_text import environment_grid, progress, runs_grid
 from reports.tables.steps import leading
-from reports.tables.verdicts import SEEDS_NOTE, Judged, counts, statement, verdict_grid, verdict_records
+from reports.tables.verdicts import NOTES, Judged, counts, statement, verdict_grid, verdict_records
 
 #: Rows that a page holds twice.
 LATEX_ROWS = 20
@@ -103,7 +103,7 @@ def _markdown_section(section: Section) -> list[str]:
 
 def verdicts_caption(judged: Sequence[Judged]) -> Caption:
     """The caption of the verdict table."""
-    rules = (*(f"{label}: {rule}." for label, rule in RULES.items()), SEEDS_NOTE)
+    rules = (*(f"{label}: {rule}." for label, rule in RULES.items()), *NOTES)
     return Caption(f"Verdicts on the paper's claims: {counts(judged)}", "", (EPOCH_NOTES["best"],), rules)
 
 
@@ -114,7 +114,7 @@ def markdown_verdicts(judged: Sequence[Judged]) -> str:
     if touched:
         lines += [markdown.table(verdict_grid(touched)), ""]
     lines += [f"- *{label}*: {markdown.escape(rule)}" for label, rule in RULES.items()]
-    ends = [f"For `--check`, {markdown.escape(FAILURE_RULE)}.", SEEDS_NOTE, EPOCH_NOTES["best"], ""]
+    ends = [f"For `--check`, {markdown.escape(FAILURE_RULE)}.", *NOTES, EPOCH_NOTES["best"], ""]
     return "\n".join([*lines, "", "\n\n".join(ends)])
 
 

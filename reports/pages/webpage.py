@@ -16,7 +16,7 @@ from reports.tables import columns as table2_text
 from reports.tables.caption import short_caption
 from reports.tables.images import image_grid
 from reports.tables.runs_text import environment_grid, progress, runs_grid
-from reports.tables.verdicts import SEEDS_NOTE, Judged, counts, reasons, statement, verdict_grid
+from reports.tables.verdicts import NOTES, Judged, counts, reasons, statement, verdict_grid
 
 #: More rows than this are folded.
 _FOLD = 40
@@ -146,7 +146,7 @@ def _verdicts(judged: Sequence[Judged]) -> list[str]:
         parts.append(f"<details><summary>Why each was judged so</summary><dl>{rows}</dl></details>")
     rules = "".join(f"<dt>{escape(label)}</dt><dd>{escape(rule)}</dd>" for label, rule in RULES.items())
     parts.append(f"<h3>The rules</h3><dl>{rules}</dl><p>{escape(f'For --check, {FAILURE_RULE}.')}</p>")
-    parts += [f"<p>{escape(note)}</p>" for note in (SEEDS_NOTE, *EPOCH_NOTES.values())]
+    parts += [f"<p>{escape(note)}</p>" for note in (*NOTES, *EPOCH_NOTES.values())]
     if others:
         items = "".join(
             f"<li>{escape(statement(i.best))} ({escape(i.best.claim.source)}): {escape(i.best.reason)}</li>"

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from reports.grid import NOTHING, Cell, Column, Grid
+from reports.judging.gains import ASSUMED_SD
 from reports.judging.statistics import Interval
-from reports.judging.verdicts import ASSUMED_SD, NOT_MEASURED, RULES, Verdict, judge_study
+from reports.judging.verdicts import ELSEWHERE_RULE, NOT_MEASURED, RULES, Verdict, judge_study
 from reports.records.collect import RunRecord
 from reports.tables.columns import gain_text
 
-#: What the column of seeds means.
-SEEDS_NOTE = (
+#: What the columns of seeds and of other conditions mean.
+NOTES = (
     "Seeds to settle: how many seeds in all leave the interval room for 0 or for the paper's gain, but not "
-    f"for both, at the measured spread of gains; ≈ at an assumed standard deviation of {ASSUMED_SD} AP."
+    f"for both, at the measured spread of gains; ≈ at an assumed standard deviation of {ASSUMED_SD} AP.",
+    ELSEWHERE_RULE,
 )
 
 #: Bootstrap intervals are drawn from this seed, so that a rebuilt report is the same report.
@@ -109,9 +111,8 @@ def _elsewhere(verdict: Verdict) -> str:
     found = verdict.direction
     if found is None:
         return NOTHING
-    word = "same direction" if found.agrees else "other direction"
-    seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-    return f"{found.where}: {gain_text(found.gain)}, {word} ({seeds})"
+    seeds = len(found.gain.values)
+    return f"{found.where}: {gain_text(found.gain.mean)}, {found.word} ({seeds} seed{'s' * (seeds > 1)})"
 
 
 def reasons(judged: Sequence[Judged]) -> list[tuple[str, str]]:
@@ -144,6 +145,8 @@ def _record(verdict: Verdict) -> dict[str, Any]:
         "p_value": verdict.p_value, "seeds_to_settle": verdict.seeds_to_settle,
         "spread_assumed": verdict.sd_assumed,
         "elsewhere": direction.where if direction else None,
-        "gain_elsewhere": direction.gain if direction else None,
+        "gain_elsewhere": direction.gain.mean if direction else None,
+        "seeds_elsewhere": len(direction.gain.values) if direction else None,
+        "word_elsewhere": direction.word if direction else None,
         "runs": " ".join(verdict.runs),
     }  # fmt: skip

@@ -86,6 +86,8 @@ def test_sign_flips_by_hand() -> None:
     # |sum| of (+-1, +-2, +-4): 7 5 3 1 each twice; observed |1 + 2 - 4| = 1, |−1 + 2 + 4| = 5
     assert sign_flip_p([1.0, 2.0, -4.0]) == 1.0
     assert sign_flip_p([-1.0, 2.0, 4.0]) == 0.5
+    # binary fractions do not break a tie: 0.1 + 0.2 - 0.3 is 5.6e-17
+    assert sign_flip_p([0.1, 0.2, -0.3]) == 1.0
 
 
 def test_no_gain_at_all_is_no_evidence() -> None:

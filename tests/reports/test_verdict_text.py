@@ -52,7 +52,13 @@ def test_a_reproduced_claim_shows_gain_interval_seeds_and_verdict(runs: Path) ->
     assert shown["Seeds: to settle"] == "–"
 
 
-def test_a_demo_says_only_which_way_it_points(runs: Path) -> None:
+def test_one_seed_of_a_demo_is_a_number_without_a_direction(runs: Path) -> None:
+    write_study(runs, seeds=1)
+    shown = row_of(verdict_grid([judged(runs)["table2/simota"]]), STEP)
+    assert shown["Other conditions"] == "embedded-shapes, demo protocol: +6.5, too few seeds (1 seed)"
+
+
+def test_a_demo_of_three_seeds_says_which_way_it_points(runs: Path) -> None:
     write_study(runs, seeds=3)
     found = judged(runs)
     assert counts(list(found.values())) == f"{len(found)} not measured"

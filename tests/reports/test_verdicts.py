@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from reports.judging.claims import Arm, Claim, find_claim, paper_claims
 from reports.judging.evidence import Conditions
+from reports.judging.gains import ASSUMED_SD, MIN_SEEDS, TOO_FEW_SEEDS, WITHIN_NOISE
 from reports.judging.verdicts import (
-    ASSUMED_SD,
     CONTRADICTED,
-    MIN_SEEDS,
     NOT_MEASURED,
+    OTHER_DIRECTION,
     REPRODUCED,
     RULES,
     SAME_DIRECTION,
-    WITHIN_NOISE,
     Verdict,
     failed,
     judge,
@@ -351,8 +350,9 @@ def test_another_dataset_gives_a_direction_and_no_verdict() -> None:
     assert result.gains == {}
     assert result.direction is not None
     assert result.direction.where == "embedded-shapes, demo protocol"
-    assert (result.direction.seeds, result.direction.agrees) == (3, True)
-    assert result.direction.gain == pytest.approx(1.05)
+    assert len(result.direction.gain.values) == 3
+    assert result.direction.gain.mean == pytest.approx(1.05)
+    assert result.direction.word == SAME_DIRECTION
 
 
 def test_both_kinds_of_runs_are_kept_apart() -> None:
@@ -360,7 +360,30 @@ def test_both_kinds_of_runs_are_kept_apart() -> None:
     result = judged(runs)
     assert (result.label, len(result.gains)) == (REPRODUCED, 3)
     assert result.direction is not None
-    assert (result.direction.seeds, result.direction.agrees) == (2, False)
+    assert (len(result.direction.gain.values), result.direction.word) == (2, TOO_FEW_SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("gains", "word"),
+    [
+        ((9.0,), TOO_FEW_SEEDS),
+        ((9.0, 9.1), TOO_FEW_SEEDS),
+        ((0.9, 1.0, 1.1), SAME_DIRECTION),
+        ((-0.9, -1.0, -1.1), OTHER_DIRECTION),
+        ((-0.1, 0.1, 0.33), WITHIN_NOISE),  # mean +0.11, interval −0.42 … +0.64
+    ],
+)
+def test_a_direction_is_named_only_where_the_interval_excludes_zero(
+    gains: tuple[float, ...], word: str
+) -> None:
+    runs = [
+        record(recipe_of(stage, SHAPES), seed, 30.0 + 0.2 * seed + (gain if stage != "baseline" else 0.0))
+        for stage in ("baseline", "decoupled-head")
+        for seed, gain in enumerate(gains)
+    ]
+    result = judged(runs)
+    assert result.direction is not None
+    assert result.direction.word == word
 
 
 def test_a_changed_setting_is_another_protocol() -> None:
@@ -399,7 +422,7 @@ def test_without_imagenet_weights_the_first_two_stages_are_another_protocol() ->
     result = judged([scratch(run) for run in roadmap_runs()])
     assert result.reason == "protocol paper differs from the paper's: training.pretrained"
     assert result.direction is not None
-    assert result.direction.agrees
+    assert result.direction.word == SAME_DIRECTION
 
 
 def test_an_undefined_ap_is_a_missing_seed() -> None:

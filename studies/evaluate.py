@@ -109,7 +109,7 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
     device = choose_device(options.device)
-    dataset = CocoDataset(subject.data, options.split)
+    dataset = CocoDataset(subject.data, options.split, decoding=True)
     detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
     loaded = load_official(detector, subject.weights)
     if not loaded.complete:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 
 AnchorShapes = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -265,3 +266,19 @@ class ShapesSpec:
         """SHA-256 over the canonical JSON of all fields, in hex."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+#: Names of the training and the validation split in COCO's layout.
+SPLITS = ("train2017", "val2017")
+
+#: What Roboflow's COCO export calls the annotations in each split's folder.
+ROBOFLOW_ANNOTATIONS = "_annotations.coco.json"
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Annotations of a split whose images lie in ``root/split``: COCO's layout, or Roboflow's export where
+    only that exists.
+    """
+    coco = root / "annotations" / f"instances_{split}.json"
+    roboflow = root / split / ROBOFLOW_ANNOTATIONS
+    return roboflow if roboflow.is_file() and not coco.is_file() else coco

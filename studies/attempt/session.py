@@ -143,6 +143,9 @@ class Session:
         for split, count in self._skipped().items():
             if count:
                 log.warning("%d %s images are skipped; environment.json names them", count, split)
+        for dataset in (self.train_set, self.val_set):
+            if dropped := dataset.dropped_annotations():
+                log.warning("%s; environment.json counts them", dropped)
         if environment["precision"] == "fp32" and self.recipe.training.mixed_precision:
             self.deviations.append(Deviation("precision", "fp16 mixed", "fp32"))
         if self.world.size != 8:

@@ -6,13 +6,16 @@ import json
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.yolox_core.data_folders import box, gradient, make_dataset, write_split
-from yolox_core.data.coco import CocoDataset, ImageError, decode, open_splits
+from yolox_core.data.annotations import DROP_REASONS
+from yolox_core.data.coco import CocoDataset, ImageError, open_splits
+from yolox_core.data.scan import decode
 
 COCO_MINI = Path(__file__).parents[3] / "shared" / "coco-mini"
 
@@ -61,7 +64,14 @@ def test_unusable_annotations_are_dropped_counted_and_boxes_clipped(tmp_path: Pa
     assert data.objects(1).boxes_xyxy.shape == (0, 4)
     assert data.nonempty.tolist() == [0]
     summary = data.summary()
-    assert summary["dropped"] == {"crowd": 1, "empty_box": 3, "outside": 2, "orphan": 2}
+    assert summary["dropped"] == {
+        "crowd": 1,
+        "empty_box": 2,
+        "not_finite": 1,
+        "outside": 2,
+        "unknown_image": 1,
+        "unknown_category": 1,
+    }
     assert (summary["images"], summary["images_without_objects"], summary["objects"]) == (2, 1, 1)
 
 
@@ -78,6 +88,109 @@ def test_no_annotations_at_all(tmp_path: Path) -> None:
     data = CocoDataset(write_split(tmp_path, {"a.jpg": gradient(48, 64)}, []), "train2017")
     assert len(data) == 1
     assert not len(data.nonempty)
+
+
+def test_a_split_without_usable_annotations_is_refused(tmp_path: Path) -> None:
+    data = CocoDataset(write_split(tmp_path, {"a.jpg": gradient(48, 64)}, []), "train2017")
+    with pytest.raises(ValueError, match=r"no image of train2017 has a usable annotation: .* lists none"):
+        data.check_annotations()
+    write_split(tmp_path, {"a.jpg": gradient(48, 64)}, [box(9, 3, [0, 0, 8, 9])])
+    with pytest.raises(ValueError, match=r"usable annotation: 1 of 1 .* of an unknown image id 1"):
+        CocoDataset(tmp_path, "train2017").check_annotations()
+
+
+def test_ids_off_by_one_are_refused_by_the_share_they_lose(tmp_path: Path) -> None:
+    images: dict[str, Any] = {f"{i}.jpg": gradient(48, 64) for i in range(3)}
+    off_by_one = [box(i, 3, [0, 0, 8, 9]) for i in range(3)]
+    write_split(tmp_path, images, off_by_one)
+    with pytest.raises(
+        ValueError, match=r"1 of 3 annotations .* of an unknown image id 1; more than 5%.*off by"
+    ):
+        CocoDataset(tmp_path, "train2017").check_annotations()
+    write_split(tmp_path, images, [box(i, 3, [0, 0, 8, 9]) for i in (1, 2, 3)] * 7 + off_by_one[:1])
+    data = CocoDataset(tmp_path, "train2017")
+    data.check_annotations()
+    assert "1 of 22 annotations" in data.dropped_annotations()
+
+
+def test_crowds_are_no_defect(tmp_path: Path) -> None:
+    annotations = [box(1, 3, [0, 0, 8, 9]), *[box(1, 3, [0, 0, 8, 9], iscrowd=1)] * 5]
+    data = CocoDataset(write_split(tmp_path, {"a.jpg": gradient(48, 64)}, annotations), "train2017")
+    data.check_annotations()
+    assert data.dropped_annotations().endswith("are not used: crowds 5")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": {"bbox": ["12", 1, 2, 3]}}, "annotation 5 of image 1: bbox must be four numbers"),
+        ({"annotations": {"bbox": [1, 2, 3]}}, r"four numbers .*not \[1, 2, 3\]"),
+        ({"annotations": {"bbox": None}}, "four numbers .*not None"),
+        ({"annotations": {"image_id": 2**70}}, "image_id 1180591620717411303424 is no whole number"),
+        ({"annotations": {"category_id": 3.5}}, "category_id 3.5 is no whole number"),
+        ({"images": {"id": 2**70}}, "image id 1180591620717411303424 .* 64 bits; number them"),
+        ({"images": {"id": "a"}}, "image id 'a' is no whole number"),
+        ({"images": {"width": 10**12}}, "image 1 has width 1000000000000; no image has more than 1048576"),
+        ({"images": {"height": 1e300}}, "height 1e.300 is no whole number"),
+        ({"images": {"height": "48"}}, "height '48' is no whole number.*whole pixels"),
+    ],
+)
+def test_values_that_no_reader_could_use_are_found_when_the_file_is_opened(
+    tmp_path: Path, change: dict[str, dict[str, Any]], message: str
+) -> None:
+    # Two other annotations, so that a box of three numbers can't be taken for part of another.
+    annotations = [box(1, 3, [0, 0, 8, 9], id=number) for number in (5, 6, 7, 8)]
+    write_split(tmp_path, {"a.jpg": gradient(48, 64)}, annotations)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    for section, fields in change.items():
+        content[section][0] |= fields
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"instances_train2017\.json: .*{message}"):
+        CocoDataset(tmp_path, "train2017")
+
+
+def test_every_box_of_three_numbers_is_refused_too(tmp_path: Path) -> None:
+    write_split(tmp_path, {"a.jpg": gradient(48, 64)}, [box(1, 3, [0, 0, 8])] * 4)
+    with pytest.raises(ValueError, match="four numbers"):
+        CocoDataset(tmp_path, "train2017")
+
+
+def test_whole_floats_are_ids_and_far_boxes_are_clipped(tmp_path: Path) -> None:
+    annotations = [box(1.0, 3.0, [0, 0, 1e300, 9]), box(1, 3, [1, 1, 2, 2])]  # type: ignore[arg-type]
+    data = CocoDataset(write_split(tmp_path, {"a.jpg": gradient(48, 64)}, annotations), "train2017")
+    assert data.objects(0).boxes_xyxy.tolist() == [[0, 0, 64, 9], [1, 1, 3, 3]]
+
+
+def test_validation_images_that_cannot_be_decoded_are_left_out_before_training(tmp_path: Path) -> None:
+    for split in ("train2017", "val2017"):
+        images: dict[str, Any] = {f"{i}.jpg": gradient(48, 64) for i in range(12)}
+        write_split(tmp_path, images, [box(i + 1, 3, [0, 0, 8, 9]) for i in range(12)], split)
+        path = tmp_path / split / "1.jpg"
+        jpeg = path.read_bytes()
+        path.write_bytes(jpeg[: jpeg.index(b"\xff\xda") - 200] + b"\0" * 200 + b"\xff\xd9")
+        (tmp_path / split / "0.jpg").write_text("text that calls itself a photograph")
+    train, val = open_splits(tmp_path, max_skipped=0.5)
+    unreadable = ["0.jpg: can't be decoded", "1.jpg: can't be decoded"]
+    assert [f"{s.name}: {s.reason}" for s in val.skipped] == unreadable
+    assert [f"{s.name}: {s.reason}" for s in train.skipped] == unreadable[:1], (
+        "others take its place in training"
+    )
+    for index in range(len(val)):
+        val.load_image(index)
+
+
+def test_roboflows_export_and_split_names_of_the_user(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("valid", 2)):
+        images: dict[str, Any] = {f"{i}.jpg": gradient(48, 64) for i in range(count)}
+        write_split(tmp_path, images, [box(1, 3, [0, 0, 8, 9])], split)
+        (tmp_path / "annotations" / f"instances_{split}.json").rename(
+            tmp_path / split / "_annotations.coco.json"
+        )
+    train, val = open_splits(tmp_path, ("train", "valid"))
+    assert (len(train), len(val)) == (3, 2)
+    assert val.summary()["annotations"] == str(tmp_path / "valid" / "_annotations.coco.json")
+    assert val.load_image(0).shape == (48, 64, 3)
 
 
 def test_objects_are_copies(tmp_path: Path) -> None:
@@ -291,7 +404,9 @@ def test_memory_is_flat_arrays(tmp_path: Path) -> None:
     """A worker that touches every object must not copy pages because of reference counts."""
     data = make_dataset(tmp_path)
     held = [v for v in vars(data).values() if isinstance(v, (list, tuple, dict))]
-    assert all(len(v) <= 4 for v in held), "only class names, drop counts and skipped files may be containers"
+    assert all(len(v) <= len(DROP_REASONS) for v in held), (
+        "only class names, drop counts and skipped files may be containers"
+    )
     assert not any(v.dtype == object for v in vars(data).values() if isinstance(v, np.ndarray))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -39,10 +40,29 @@ def test_a_little_after_the_end_marker_is_no_damage(tmp_path: Path) -> None:
     assert check_image(path, (37, 91))[0] == ""
 
 
-def test_other_formats_are_left_to_the_decoder(tmp_path: Path) -> None:
+def test_other_formats_are_decoded(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.bmp", gradient(37, 91))
     assert check_image(path, (37, 91)) == ("", (37, 91))
-    assert check_image(path, None) == ("", None)
+    assert check_image(path, None) == ("", (37, 91))
+    assert "is 91×37 pixels" in check_image(path, (91, 37))[0]
+    path.write_text("not an image at all, whatever its name says")
+    assert check_image(path, (37, 91)) == ("can't be decoded", None)
+
+
+def test_damage_in_the_middle_shows_when_asked_to_decode(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.jpg", gradient(37, 91))
+    assert check_image(path, (37, 91), decoding=True) == ("", (37, 91))
+    jpeg = path.read_bytes()
+    scan_start = jpeg.index(b"\xff\xda")
+    path.write_bytes(jpeg[: scan_start - 200] + b"\0" * 200 + b"\xff\xd9")
+    assert check_image(path, (37, 91))[0] == ""
+    assert check_image(path, (37, 91), decoding=True)[0] == "can't be decoded"
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_is_no_image_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert check_image(tmp_path / "a.jpg", (8, 8))[0] == "unreadable: not a regular file"
 
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
@@ -70,7 +90,7 @@ def test_large_folders_are_scanned_once(tmp_path: Path, monkeypatch: pytest.Monk
     expected = ({2: "missing"}, {0: (8, 9)})
     assert scan_images(folder, names, [None, (8, 9), None], "key") == expected
     calls: list[Path] = []
-    monkeypatch.setattr(scan, "check_image", lambda path, size: calls.append(path) or ("", None))
+    monkeypatch.setattr(scan, "check_image", lambda path, *_: calls.append(path) or ("", None))
     assert scan_images(folder, names, [None, (8, 9), None], "key") == expected
     assert calls == []
     scan_images(folder, names, [None, (8, 9), None], "other annotations")

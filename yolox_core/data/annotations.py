@@ -17,8 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Reasons why an annotation is no training object.
-CROWD, EMPTY, OUTSIDE, ORPHAN = "crowd", "empty_box", "outside", "orphan"
+#: Reasons why an annotation is no training object; a crowd is none by COCO's rules, the others are defects.
+CROWD, NOT_FINITE, EMPTY, OUTSIDE = "crowd", "not_finite", "empty_box", "outside"
+UNKNOWN_IMAGE, UNKNOWN_CATEGORY = "unknown_image", "unknown_category"
+DROP_REASONS = (CROWD, NOT_FINITE, EMPTY, OUTSIDE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)
+
+#: Longest side of an image in pixels; OpenCV opens none that is longer.
+MAX_SIDE = 1 << 20
+#: Beyond every image and within float32; boxes are clipped to their image later.
+_FAR = 1e9
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,10 @@ class Annotations:
 def read_annotations(path: Path) -> Annotations:
     """Parse a COCO ``instances`` file.
 
-    Crowd boxes, boxes without area and annotations of unknown images or categories are dropped and counted.
-    Raises ValueError naming the file when it is missing, no valid JSON, not in COCO's layout, or names an
-    image outside its folder.
+    Crowd boxes, boxes that are not finite, without area or outside their image, and annotations of unknown
+    images or categories are dropped and counted. Raises ValueError naming the file when it is missing, no
+    valid JSON, not in COCO's layout, names an image outside its folder, or holds a value that no reader
+    could use (a text in a box, three numbers in a box, an id beyond 64 bits, an impossible size).
     """
     with _no_garbage_collection():
         data = _load(path)
@@ -95,8 +103,8 @@ def _without_masks(item: dict[str, Any]) -> dict[str, Any]:
 
 def _pack(data: dict[str, Any]) -> Annotations:
     images, categories = data["images"], sorted(data["categories"], key=lambda c: c["id"])
-    ids = np.array([image["id"] for image in images], np.int64)
-    category_ids = np.array([category["id"] for category in categories], np.int64)
+    ids = _integers([image["id"] for image in images], "image id")
+    category_ids = _integers([category["id"] for category in categories], "category id")
     if len(np.unique(ids)) != len(ids):
         raise ValueError("two images have the same id")
     if len(np.unique(category_ids)) != len(category_ids):
@@ -106,9 +114,7 @@ def _pack(data: dict[str, Any]) -> Annotations:
     names = [str(image["file_name"]) for image in images]
     for name in names:
         check_name(name)
-    sizes = np.array(
-        [(image.get("height") or 0, image.get("width") or 0) for image in images], np.int32
-    ).reshape(-1, 2)
+    sizes = np.stack([_sides(images, "height"), _sides(images, "width")], axis=1)
     owners, labels, boxes, dropped = _objects(data.get("annotations") or [], ids, category_ids)
     outside = _outside(boxes, sizes[owners])
     dropped[OUTSIDE] = int(outside.sum())
@@ -123,7 +129,7 @@ def _pack(data: dict[str, Any]) -> Annotations:
         category_ids,
         tuple(str(category["name"]) for category in categories),
         offsets,
-        boxes[order].astype(np.float32),
+        boxes[order].clip(-_FAR, _FAR).astype(np.float32),
         labels[order],
         dropped,
     )
@@ -134,17 +140,70 @@ def _objects(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], dict[str, int]]:
     """Position of the image, label and xyxy box of every usable annotation, and how many are not."""
     crowd = np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool)
-    owners = _positions(np.array([a["image_id"] for a in annotations], np.int64), ids)
-    labels = _positions(np.array([a["category_id"] for a in annotations], np.int64), category_ids)
-    boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
-    orphan = ((owners < 0) | (labels < 0)) & ~crowd
-    solid = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    empty = ~solid & ~crowd & ~orphan
-    keep = ~(crowd | orphan | empty)
-    boxes = boxes[keep]
+    owners = _positions(_integers([a["image_id"] for a in annotations], "image_id"), ids)
+    labels = _positions(_integers([a["category_id"] for a in annotations], "category_id"), category_ids)
+    boxes = _boxes(annotations)
+    left = ~crowd
+    dropped = {CROWD: int(crowd.sum())}
+    for reason, defect in (
+        (UNKNOWN_IMAGE, owners < 0),
+        (UNKNOWN_CATEGORY, labels < 0),
+        (NOT_FINITE, ~np.isfinite(boxes).all(axis=1)),
+        (EMPTY, ~(boxes[:, 2:] > 0).all(axis=1)),
+    ):
+        dropped[reason] = int((defect & left).sum())
+        left &= ~defect
+    boxes = boxes[left]
     boxes[:, 2:] += boxes[:, :2]
-    dropped = {CROWD: int(crowd.sum()), EMPTY: int(empty.sum()), ORPHAN: int(orphan.sum())}
-    return owners[keep], labels[keep], boxes, dropped
+    return owners[left], labels[left], boxes, dropped
+
+
+def _integers(values: list[Any], what: str, advice: str = "number them from 1") -> NDArray[np.int64]:
+    """Whole numbers of 64 bits. Raises ValueError naming the first that is none."""
+    try:
+        array = np.array(values) if values else np.zeros(0, np.int64)
+    except ValueError:  # lists of different lengths
+        array = np.zeros(0)
+    if array.dtype == np.int64 and array.ndim == 1:
+        return array
+    for value in values:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if not whole or not -(2**63) <= value < 2**63:
+            raise ValueError(f"{what} {value!r} is no whole number of at most 64 bits; {advice}")
+    return np.array([int(value) for value in values], np.int64)
+
+
+def _sides(images: list[dict[str, Any]], key: str) -> NDArray[np.int32]:
+    """Heights or widths in pixels, 0 where not given. Raises ValueError naming the first impossible one."""
+    sides = _integers([image.get(key) or 0 for image in images], key, "give whole pixels")
+    if len(sides) and sides.max() > MAX_SIDE:
+        image = images[int(sides.argmax())]
+        raise ValueError(
+            f"image {image['id']} has {key} {image[key]!r}; no image has more than {MAX_SIDE} pixels a side"
+        )
+    return sides.clip(0).astype(np.int32)
+
+
+def _boxes(annotations: list[dict[str, Any]]) -> NDArray[np.float64]:
+    """xywh boxes. Raises ValueError naming the first annotation whose box is not four numbers."""
+    listed = [a["bbox"] for a in annotations]
+    try:
+        boxes = np.array(listed) if listed else np.zeros((0, 4))
+    except ValueError:  # of different lengths
+        boxes = np.zeros(0)
+    if boxes.dtype.kind not in "if" or boxes.shape[1:] != (4,):
+        for annotation, box in zip(annotations, listed, strict=True):
+            if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
+                which = f"annotation {annotation.get('id', '(without id)')} of image {annotation['image_id']}"
+                raise ValueError(
+                    f"{which}: bbox must be four numbers (left, top, width, height), not {str(box)[:80]}"
+                )
+        boxes = np.array(listed, np.float64)
+    return boxes.astype(np.float64)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _positions(values: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:

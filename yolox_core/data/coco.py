@@ -1,7 +1,7 @@
-"""A split of a dataset in COCO's layout, as training and evaluation read it.
+"""A split of a dataset in COCO's layout or Roboflow's, as training and evaluation read it.
 
-    root/annotations/instances_<split>.json
-    root/<split>/*.jpg
+    root/annotations/instances_<split>.json        root/<split>/_annotations.coco.json
+    root/<split>/*.jpg                             root/<split>/*.jpg
 
 Images come as they are stored: EXIF orientation is ignored, as COCO's annotations do. Grayscale and CMYK
 files become BGR.
@@ -12,23 +12,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from yolox_core.augmentation.sample import Image, ImageTargets
-from yolox_core.data.annotations import OUTSIDE, Annotations, read_annotations
-from yolox_core.data.scan import scan_images
+from yolox_core.config import SPLITS, annotation_file
+from yolox_core.data.annotations import CROWD, DROP_REASONS, OUTSIDE, Annotations, read_annotations
+from yolox_core.data.scan import decode, scan_images
 
 #: Largest share of images that may be skipped before a dataset is refused.
 MAX_SKIPPED = 0.01
-
-_READ_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+#: Largest share of defective annotations before a dataset is refused.
+MAX_DROPPED = 0.05
 
 
 class ImageError(ValueError):
@@ -56,17 +51,20 @@ class CocoDataset:
     ids: (n,) int64 image ids. class_names: by label. category_ids: (classes,) COCO id of each label.
     annotation_file: for the evaluation, which also needs crowd boxes. skipped: images left out because
     their file is missing, truncated or of another size than annotated; they are in no other attribute.
-    nonempty: indices of the images that have objects.
+    nonempty: indices of the images that have objects. decoding: open every image once, so that those that
+    can't be decoded are skipped too.
 
     Raises ValueError when the layout or the annotations are broken, a file name leaves the folder, no image
     is left, or more than ``max_skipped`` of the images must be skipped.
     """
 
-    def __init__(self, root: Path, split: str, max_skipped: float = MAX_SKIPPED) -> None:
+    def __init__(
+        self, root: Path, split: str, max_skipped: float = MAX_SKIPPED, decoding: bool = False
+    ) -> None:
         self.root = Path(root)
         self.split = split
         self.folder = self.root / split
-        self.annotation_file = self.root / "annotations" / f"instances_{split}.json"
+        self.annotation_file = annotation_file(self.root, split)
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder} is missing; expected the images of {self.annotation_file} there")
         annotations = read_annotations(self.annotation_file)
@@ -74,7 +72,7 @@ class CocoDataset:
         names = [name.decode() for name in annotations.names.tolist()]
         state = self.annotation_file.stat()
         key = f"{state.st_size} {state.st_mtime_ns}"
-        bad, found = scan_images(self.folder, names, sizes, key)
+        bad, found = scan_images(self.folder, names, sizes, key, decoding)
         bad |= {i: "unknown size" for i, s in enumerate(sizes) if s is None and i not in bad | found}
         for i, size in found.items():
             annotations.sizes[i] = size
@@ -132,12 +130,38 @@ class CocoDataset:
         """Counts for the run record: images, objects, dropped annotations by reason, skipped images."""
         return {
             "split": self.split,
+            "annotations": str(self.annotation_file),
             "images": len(self),
             "images_without_objects": len(self) - len(self.nonempty),
             "objects": len(self._labels),
             "dropped": dict(self._dropped),
             "skipped": [{"file": s.name, "reason": s.reason} for s in self.skipped],
         }
+
+    def dropped_annotations(self) -> str:
+        """What of the annotation file is no training object, in words; empty when everything is used."""
+        counts = {reason: self._dropped[reason] for reason in DROP_REASONS if self._dropped[reason]}
+        if not counts:
+            return ""
+        listed = len(self._labels) + sum(self._dropped.values()) + self._on_skipped_images
+        reasons = ", ".join(f"{_REASONS[reason]} {count}" for reason, count in counts.items())
+        share = f"{sum(counts.values())} of {listed} annotations"
+        return f"{share} in {self.annotation_file} are not used: {reasons}"
+
+    def check_annotations(self, max_dropped: float = MAX_DROPPED) -> None:
+        """Raises ValueError when no annotation is usable, or more than ``max_dropped`` are defective (a crowd
+        is no defect).
+        """
+        defective = sum(count for reason, count in self._dropped.items() if reason != CROWD)
+        usable = len(self._labels) + self._on_skipped_images
+        what = self.dropped_annotations() or f"{self.annotation_file} lists none"
+        if not len(self._labels):
+            raise ValueError(f"no image of {self.split} has a usable annotation: {what}")
+        if defective > max_dropped * (usable + defective):
+            raise ValueError(
+                f"{what}; more than {max_dropped:.0%} are defective. Are ids off by one, or boxes not "
+                f"(left, top, width, height) in pixels? See: python -m studies.check_data --data {self.root}"
+            )
 
     def _check_share(self, images: int, limit: float) -> None:
         if images == 0:
@@ -171,6 +195,7 @@ class CocoDataset:
         self._offsets = np.zeros(len(keep) + 1, np.int64)
         np.cumsum(np.bincount(new, minlength=len(keep)), out=self._offsets[1:])
         self.nonempty = np.flatnonzero(np.diff(self._offsets))
+        self._on_skipped_images = int((~wanted).sum())
         self._dropped = dict(annotations.dropped)
         # Only now is the size of images known whose annotation did not state it.
         self._dropped[OUTSIDE] += int((~solid).sum())
@@ -181,22 +206,30 @@ def _allowed(images: int, limit: float) -> float:
     return max(limit * images, min(3, max(1, images // 10)) if limit > 0 else 0)
 
 
-def decode(data: NDArray[np.uint8], reduction: int = 1) -> Image | None:
-    """Decode an image file's bytes to BGR, None when that fails."""
-    if not len(data):
-        return None
-    try:
-        return cv2.imdecode(data, _READ_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None  # the caller names the file
+#: Reasons for a dropped annotation, in words.
+_REASONS = {
+    "crowd": "crowds",
+    "not_finite": "with a box that is not finite",
+    "empty_box": "with a box without area",
+    "outside": "outside their image",
+    "unknown_image": "of an unknown image id",
+    "unknown_category": "of an unknown category id",
+}
 
 
-def open_splits(root: Path, max_skipped: float = MAX_SKIPPED) -> tuple[CocoDataset, CocoDataset]:
-    """The training and the validation split. Raises ValueError when their categories differ."""
-    train, val = (CocoDataset(root, split, max_skipped) for split in ("train2017", "val2017"))
+def open_splits(
+    root: Path, splits: tuple[str, str] = SPLITS, max_skipped: float = MAX_SKIPPED
+) -> tuple[CocoDataset, CocoDataset]:
+    """The training and the validation split. Every validation image is decoded once, so that evaluation
+    finds them all. Raises ValueError when their categories differ or their annotations can't be used.
+    """
+    train = CocoDataset(root, splits[0], max_skipped)
+    val = CocoDataset(root, splits[1], max_skipped, decoding=True)
     if train.category_ids.tolist() != val.category_ids.tolist() or train.class_names != val.class_names:
         raise ValueError(
             f"{train.annotation_file} and {val.annotation_file} must list the same categories: "
             f"{len(train.class_names)} and {len(val.class_names)}"
         )
+    train.check_annotations()
+    val.check_annotations()
     return train, val

@@ -1,7 +1,9 @@
-"""Find missing, truncated and mislabelled image files before training, without decoding them.
+"""Find missing, truncated, mislabelled and (where asked) undecodable image files before training.
 
-A file passes when it exists, starts and ends as its format demands, and its header has the size that the
-annotations state. Damage in the middle of a file only shows when it is decoded (see
+A JPEG or PNG passes when it exists, starts and ends as its format demands, and its header has the size that
+the annotations state. Whatever else calls itself an image is decoded. Damage in the middle of a JPEG or PNG
+only shows when it is decoded too, which takes milliseconds per file: the validation split, whose images must
+all be there in every evaluation, is decoded; in training others take a damaged image's place (see
 :class:`yolox_core.data.coco.ImageError`).
 """
 
@@ -10,10 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolox_core.augmentation.sample import Image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -26,22 +35,46 @@ _THREADS = 16
 
 Size = tuple[int, int]
 
+_READ_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def decode(data: NDArray[np.uint8], reduction: int = 1) -> Image | None:
+    """An image file's bytes as BGR, None if they can't be decoded; reduction (2, 4, 8) divides both sides."""
+    if not len(data):
+        return None
+    try:
+        return cv2.imdecode(data, _READ_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None  # the caller names the file
+
 
 def scan_images(
-    folder: Path, names: Sequence[str], sizes: Sequence[Size | None], cache_key: str
+    folder: Path,
+    names: Sequence[str],
+    sizes: Sequence[Size | None],
+    cache_key: str,
+    decoding: bool = False,
 ) -> tuple[dict[int, str], dict[int, Size]]:
     """Check every file in a folder.
 
     sizes: (height, width) that each must have, None where unknown. cache_key: changes with the annotations;
-    large folders are scanned once per key and state of the folder. Returns the reason for each position
-    that can't be used, and the size of each that had none.
+    large folders are scanned once per key and state of the folder. decoding: also decode every file.
+    Returns the reason for each position that can't be used, and the size of each that had none.
     """
+    cache_key += " decoded" if decoding else ""
     cache = _cache_file(folder, cache_key) if len(names) >= _CACHE_FROM else None
     if cache is not None and (known := _read_cache(cache)) is not None:
         return known
     with ThreadPoolExecutor(_THREADS) as pool:
         checked = list(
-            pool.map(lambda pair: check_image(folder / pair[0], pair[1]), zip(names, sizes, strict=True))
+            pool.map(
+                lambda pair: check_image(folder / pair[0], pair[1], decoding), zip(names, sizes, strict=True)
+            )
         )
     bad = {i: reason for i, (reason, _) in enumerate(checked) if reason}
     found = {i: size for i, (_, size) in enumerate(checked) if sizes[i] is None and size is not None}
@@ -50,33 +83,56 @@ def scan_images(
     return bad, found
 
 
-def check_image(path: Path, size: Size | None) -> tuple[str, Size | None]:
-    """Why a file can't be used (empty when it can), and its (height, width) if the header tells."""
+def check_image(path: Path, size: Size | None, decoding: bool = False) -> tuple[str, Size | None]:
+    """Why a file can't be used (empty when it can), and its (height, width) if that can be told.
+
+    Formats other than JPEG and PNG are decoded in any case.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return "unreadable: not a regular file", None
             head = file.read(24)
             if not head:
                 return "empty file", None
             if head.startswith(_JPEG):
-                complete, found = _tail_has(file, _JPEG_END), _jpeg_size(file)
+                complete, found, reduction = _tail_has(file, _JPEG_END), _jpeg_size(file), 8
             elif head.startswith(_PNG):
-                complete, found = _tail_has(file, b"IEND"), _png_size(head)
+                complete, found, reduction = _tail_has(file, b"IEND"), _png_size(head), 1
             else:
-                return "", size
+                complete, found, reduction, decoding = True, None, 1, True
+            if not complete:
+                return "truncated", found
+            decoded = _decoded_size(file, reduction) if decoding else None
     except FileNotFoundError:
         return "missing", None
     except OSError as error:
         return f"unreadable: {error.strerror}", None
-    if not complete:
-        return "truncated", found
+    if decoding and decoded is None:
+        return "can't be decoded", None
+    found = found or (decoded if reduction == 1 else None)
     if found is None:
         return "damaged header", None
+    if decoded is not None and decoded != (-(-found[0] // reduction), -(-found[1] // reduction)):
+        return "damaged header: it decodes to another size", None
     if size is not None and found != size:
         return (
             f"is {found[1]}×{found[0]} pixels, the annotations say {size[1]}×{size[0]} "
             "(EXIF orientation is not applied)"
         ), found
     return "", found
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A named pipe would otherwise block until somebody writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _decoded_size(file: BinaryIO, reduction: int) -> Size | None:
+    """(height, width) that a file decodes to, None when it can't be decoded."""
+    file.seek(0)
+    image = decode(np.frombuffer(file.read(), np.uint8), reduction)
+    return None if image is None else (image.shape[0], image.shape[1])
 
 
 def _tail_has(file: BinaryIO, marker: bytes) -> bool:

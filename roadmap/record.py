@@ -28,6 +28,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from roadmap.redaction import public
+
 SCHEMA = 1
 
 
@@ -48,8 +50,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically. Non-finite numbers are refused: they are not JSON."""
+def write_json(path: Path, value: Any, *, exact: bool = False) -> None:
+    """Write JSON atomically. Non-finite numbers are refused: they are not JSON.
+
+    exact: keep the credentials of addresses, which are left out otherwise (:mod:`roadmap.redaction`).
+    """
+    value = value if exact else public(value)
     write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -65,7 +71,7 @@ def read_json(path: Path) -> Any:
 
 def append_line(path: Path, value: Any) -> None:
     """Append one JSON line; a torn last line (a full disk, a kill in mid-write) is cut off first."""
-    line = (json.dumps(value, allow_nan=False) + "\n").encode()
+    line = (json.dumps(public(value), allow_nan=False) + "\n").encode()
     with path.open("a+b") as file:
         file.seek(0)
         content = file.read()

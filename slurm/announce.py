@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from roadmap.redaction import public, public_text
 from slurm import budget, submission
 from slurm.check import Report
 from slurm.overview import Overview, RunStatus
@@ -35,7 +36,7 @@ def outcome_text(outcome: Outcome, dry_run: bool) -> str:
     lines: list[str] = []
     if dry_run:
         for name, text in outcome.scripts.items():
-            lines += [f"----- {name}", text.rstrip("\n")]
+            lines += [f"----- {name}", public_text(text.rstrip("\n"))]
         lines.append("-----")
     lines += [f"not submitted: {skipped.run}: {skipped.why}" for skipped in outcome.skipped]
     if outcome.scripts:
@@ -59,7 +60,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "submission": submission.to_json(sent) if sent else None,
         "skipped": [{"run": s.run, "why": s.why} for s in outcome.skipped],
         "cost": budget.to_json(outcome.cost),
-        "scripts": outcome.scripts,
+        "scripts": public(outcome.scripts),
         "notes": list(outcome.notes),
     }
 

@@ -74,7 +74,9 @@ class Submission:
     def save(self) -> None:
         """Write submission.json."""
         value = asdict(self) | {"schema": SCHEMA, "folder": None}
-        write_json(self.folder / "submission.json", {k: v for k, v in value.items() if k != "folder"})
+        kept = {k: v for k, v in value.items() if k != "folder"}
+        # A retry needs the site's variables as they are, a proxy with its password for one.
+        write_json(self.folder / "submission.json", kept, exact=True)
 
     def with_jobs(self, job: int, report_job: int | None) -> Submission:
         return replace(self, job=job, report_job=report_job)

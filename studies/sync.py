@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder, find_runs
+from roadmap.redaction import public_uri
 from studies.mirror.layout import View, read_view
 from studies.mirror.state import write_mirrored, write_pending
-from studies.mirror.store import OFF, connect, public_message, public_uri, report_folder, resolve_uri
+from studies.mirror.store import OFF, connect, public_message, report_folder, resolve_uri
 
 #: After so many failures of the server in a row the rest is not tried: it is away.
 _PATIENCE = 3

@@ -44,7 +44,7 @@ def describe_environment(world: World, mixed_precision: bool) -> dict[str, Any]:
             if world.device.type == "cpu"
             else "same batches; not bitwise (cuDNN picks its kernels by timing)"
         ),
-        "command": [Path(sys.executable).name, *sys.argv],
+        "command": [Path(sys.executable).name, *sys.orig_argv[1:]],
     }
 
 

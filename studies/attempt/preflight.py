@@ -27,6 +27,8 @@ from typing import Any
 
 from roadmap.datasets import SPLITS, describe_dataset, resolve_dataset
 from roadmap.record import RunFolder, RunLockedError, write_json
+from roadmap.redaction import public_uri
+from studies.mirror.own_store import store_file
 
 #: Seconds for all processes to meet; a training job would wait longer, but no wiser.
 RENDEZVOUS_SECONDS = 120
@@ -251,17 +253,22 @@ def _check_tracker(uri: str) -> Finding:
     if not uri:
         return Finding("tracker", True, "MLflow's default: a local SQLite store")
     fix = "training goes on without it; later: python -m studies.sync. Or correct tracking_uri in the profile"
+    shown = public_uri(uri)
     if uri.startswith(("http://", "https://")):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=15) as answer:
-                return Finding("tracker", answer.status == 200, f"{uri} answers {answer.status}", fix)
-        except (OSError, urllib.error.URLError, ValueError) as error:
-            return Finding("tracker", False, f"{uri} does not answer: {error}", fix)
-    if uri.startswith("sqlite:///"):
-        folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
+            with urllib.request.urlopen(f"{shown.rstrip('/')}/health", timeout=15) as answer:
+                return Finding("tracker", answer.status == 200, f"{shown} answers {answer.status}", fix)
+        except urllib.error.HTTPError as error:
+            # Asked without the password: a proxy that wants one is there all the same.
+            return Finding("tracker", error.code in (401, 403), f"{shown} answers {error.code}", fix)
+        except (OSError, ValueError) as error:
+            return Finding("tracker", False, f"{shown} does not answer: {error}", fix)
+    file = store_file(uri)
+    if file is not None:
+        folder = file.absolute().parent
         ok = os.access(folder, os.W_OK)
         return Finding("tracker", ok, f"{folder} is {'' if ok else 'not '}writable", fix)
-    return Finding("tracker", True, f"{uri} (not looked at)")
+    return Finding("tracker", True, f"{shown} (not looked at)")
 
 
 def _check_slurm() -> Finding:

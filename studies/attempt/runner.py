@@ -16,6 +16,7 @@ from pathlib import Path
 from roadmap.protocols import Deviation
 from roadmap.recipe import Run, to_json
 from roadmap.record import SCHEMA, RunFolder, RunLockedError, append_line, now, write_json
+from roadmap.redaction import PublicFormatter
 from studies.attempt.session import Options, Session
 from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
 from yolox_core.training.checkpoint import CheckpointStore
@@ -163,7 +164,7 @@ def _fail(folder: RunFolder, attempt: int, world: World, error: Exception) -> No
 def _log_to(path: Path) -> Iterator[None]:
     """Send the log to the run's log.txt too."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PublicFormatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:

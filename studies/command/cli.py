@@ -18,6 +18,7 @@ from typing import Any
 
 from roadmap.datasets import embedded_folder
 from roadmap.protocols import PROTOCOLS
+from roadmap.redaction import PublicFormatter
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
@@ -110,7 +111,9 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped)."""
     parser = study_parser(study)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(PublicFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[console])
     for package in ("studies", "reports", "slurm", "roadmap", "yolox_core"):
         logging.getLogger(package).setLevel(logging.INFO)  # other libraries only when something is wrong
     try:

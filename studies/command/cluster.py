@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from roadmap.redaction import public_uri
 from slurm.announce import outcome_json, outcome_text
 from slurm.client import SlurmError
 from slurm.site import Site
@@ -23,6 +24,8 @@ def submit_study(
             "--again would start a run anew at every requeue; on a cluster move the run's folder away "
             "and submit again"
         )
+    _check_address(options.tracking, "--tracking")
+    _check_address(site.tracking_uri, f"tracking_uri of site {site.name}")
     runs = Path(options.runs).absolute()
     tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
     report = ("-m", "reports", "--study", study.name, "--runs", str(runs))
@@ -43,6 +46,15 @@ def submit_study(
     else:
         print(outcome_text(outcome, options.dry_run))
     return 0
+
+
+def _check_address(uri: str | None, where: str) -> None:
+    """Raises ValueError for credentials that a job script would show to everybody who reads the runs."""
+    if uri and public_uri(uri) != uri:
+        raise ValueError(
+            f"{where} holds a user, password or query, which would stand in the job script; leave it out and "
+            "export MLFLOW_TRACKING_URI with the whole address: Slurm hands it on to the jobs"
+        )
 
 
 def cluster_arguments(

@@ -8,6 +8,7 @@ means that the training process has closed it or died.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -17,9 +18,10 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from roadmap.record import RunFolder
+from roadmap.redaction import without_secrets
 from studies.mirror.mirror import RecordMirror
 from studies.mirror.pictures import write_validation_picture
 from studies.mirror.state import write_mirrored, write_pending
@@ -89,8 +91,10 @@ def main() -> None:
     # The scheduler's and the terminal's signals are for the training process, which tells us how it ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    folder = RunFolder(Path(sys.argv[1]).resolve())
-    follower = Follower(folder, os.environ["MLFLOW_TRACKING_URI"])
+    folder, uri = RunFolder(Path(sys.argv[1]).resolve()), os.environ["MLFLOW_TRACKING_URI"]
+    # tracking.log: what mlflow and the libraries below it print is not in our hands.
+    sys.stdout = sys.stderr = _Public(sys.stderr, uri)
+    follower = Follower(folder, uri)
     sampler = SystemSampler(folder, os.getppid())
     events = _Events(os.getppid())
     while not events.over:
@@ -120,6 +124,20 @@ def _say(text: str) -> None:
     """Write to tracking.log; a disk that is too full for that must not end the mirroring."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+class _Public(io.TextIOBase):
+    """A stream that loses the credentials of an address."""
+
+    def __init__(self, stream: TextIO, uri: str) -> None:
+        self._stream, self._uri = stream, uri
+
+    def write(self, text: str) -> int:
+        self._stream.write(without_secrets(text, self._uri))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _Events:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import find_runs as find_records
+from roadmap.redaction import public_uri
 from studies.mirror.groups import find_or_create_experiment, find_runs
-from studies.mirror.store import OFF, client_process, public_uri, resolve_uri, store_lock
+from studies.mirror.store import OFF, client_process, resolve_uri, store_lock
 
 
 def mirror_study(runs: Path, study: str, uri: str | None = None, timeout: float = 120.0) -> str | None:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from roadmap.record import RunFolder, now, read_json, write_json
+from roadmap.redaction import public_uri
 from studies.mirror.layout import View, record_id
-from studies.mirror.store import public_uri
 
 
 def write_mirrored(folder: RunFolder, uri: str, run_id: str, view: View) -> None:

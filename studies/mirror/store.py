@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from roadmap.redaction import without_secrets
 from studies.mirror.own_store import follow_folder, make_store, store_file
 
 #: Given as tracking URI: no tracking at all.
@@ -59,22 +60,10 @@ def artifact_location(uri: str, runs: Path, experiment: str) -> str | None:
     return (runs.resolve() / ARTIFACTS / experiment).as_uri()
 
 
-def public_uri(uri: str) -> str:
-    """The URI without user, password and query, fit for a record that others read."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    if not host:  # sqlite:////path: urlunsplit would drop the empty host's slashes
-        return uri.partition("?")[0]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
 def public_message(error: BaseException, uri: str) -> str:
-    """One line about an error, without what :func:`public_uri` hides."""
+    """One line about an error, without the credentials of an address."""
     error = _root(error)
-    text = f"{type(error).__name__}: {error}".replace(uri, public_uri(uri))
-    parts = urlsplit(uri)
-    for secret in filter(None, (parts.netloc.rpartition("@")[0], parts.password, parts.query)):
-        text = text.replace(secret, "***")
+    text = without_secrets(f"{type(error).__name__}: {error}", uri)
     return " ".join(text.split())[:500]
 
 

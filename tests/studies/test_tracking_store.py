@@ -13,7 +13,6 @@ from studies.mirror.store import (
     client_settings,
     default_uri,
     public_message,
-    public_uri,
     resolve_uri,
 )
 
@@ -33,20 +32,6 @@ def test_the_default_does_not_depend_on_the_current_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
-
-
-@pytest.mark.parametrize(
-    ("uri", "public"),
-    [
-        ("sqlite:////data/runs/mlflow.db", "sqlite:////data/runs/mlflow.db"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("https://me:secret@tracking.example:443/mlflow", "https://tracking.example:443/mlflow"),
-        ("postgresql://me:secret@db/mlflow?sslcert=secret", "postgresql://db/mlflow"),
-        ("https://tracking.example/?token=secret", "https://tracking.example/"),
-    ],
-)
-def test_public_uri(uri: str, public: str) -> None:
-    assert public_uri(uri) == public
 
 
 def test_messages_lose_credentials_and_line_breaks() -> None:

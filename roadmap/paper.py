@@ -6,6 +6,7 @@ Published figures are read from ``roadmap/data`` and never mixed with measured o
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,22 @@ TABLES: dict[str, str] = {
 }
 
 Row = dict[str, str | float | None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the paper prints for a row: AP and gain in percent, parameters in millions, latency in ms (V100).
+
+    source: the table it stands in, as ``Table 2``. gain: over the row before it, where the paper prints one.
+    """
+
+    source: str
+    ap: float | None = None
+    gain: float | None = None
+    params_m: float | None = None
+    gflops: float | None = None
+    latency_ms: float | None = None
+    fps: float | None = None
 
 
 @cache
@@ -42,6 +59,32 @@ def roadmap_row(name: str) -> dict[str, float | None]:
         if row["method"] == name:
             return {k: v for k, v in row.items() if not isinstance(v, str)}
     raise ValueError(f"no row {name!r} in Table 2")
+
+
+def published_stage(name: str) -> Published:
+    """Figures of a Table 2 row. Raises ValueError for a row that is not there."""
+    row = roadmap_row(name)
+    return Published(
+        "Table 2", row["ap"], row["ap_delta"], row["params_m"], row["gflops"], row["latency_ms"], row["fps"]
+    )
+
+
+def published_model(name: str) -> Published:
+    """Figures of a model of Table 3 or 4, upper or lower case. Raises ValueError with the valid names."""
+    known = {
+        str(row["model"]): (source, row)
+        for source, file in (("Table 3", "table3_yolov5"), ("Table 4", "table4_tiny_nano"))
+        for row in table(file)
+    }
+    for printed, (source, row) in known.items():
+        if printed.lower() == name.lower():
+            figures = {key: value for key, value in row.items() if not isinstance(value, str)}
+            latency = figures.get("latency_ms")
+            return Published(
+                source, figures["ap"], None, figures["params_m"], figures["gflops"], latency,
+                1000 / latency if latency else None,
+            )  # fmt: skip
+    raise ValueError(f"no model {name!r} in Tables 3 and 4; choose one of: {', '.join(known)}")
 
 
 def _cell(text: str) -> str | float | None:

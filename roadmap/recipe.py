@@ -54,17 +54,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Run:
-    """One recipe with one seed, under a study and (for the roadmap) a stage."""
+    """One recipe with one seed, as an arm of a study."""
 
     study: str
-    stage: str
+    arm: str
     seed: int
     recipe: Recipe
 
     @property
     def name(self) -> str:
         """Folder name below ``runs/<study>/``, e.g. ``simota-s0-1a2b3c4d``."""
-        return f"{self.stage}-s{self.seed}-{self.recipe.hash}"
+        return f"{self.arm}-s{self.seed}-{self.recipe.hash}"
 
 
 def to_json(value: Any) -> Any:

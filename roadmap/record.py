@@ -1,6 +1,6 @@
 """The run record: a folder per run, the truth that everything else is a view of.
 
-    runs/<study>/<stage>-s<seed>-<hash>/
+    runs/<study>/<arm>-s<seed>-<hash>/
         recipe.json        the whole resolved recipe, the run's identity, deviations from the paper
         environment.json   packages, commit, hardware, dataset, of the latest attempt
         attempts.jsonl     one line when an attempt starts, one when it ends
@@ -124,15 +124,15 @@ class RunFolder:
         return self.path / "log.txt"
 
     def identity(self) -> dict[str, Any] | None:
-        """recipe.json: study, stage, seed, protocol, recipe_hash, recipe, deviations."""
-        return read_json(self.path / "recipe.json")
+        """recipe.json: study, arm, seed, protocol, recipe_hash, recipe, deviations."""
+        return _with_arm(read_json(self.path / "recipe.json"))
 
     def environment(self) -> dict[str, Any] | None:
         return read_json(self.path / "environment.json")
 
     def result(self) -> dict[str, Any] | None:
         """result.json, None until the run is finished."""
-        return read_json(self.path / "result.json")
+        return _with_arm(read_json(self.path / "result.json"))
 
     def failure(self) -> dict[str, Any] | None:
         """failure.json: kind, message, epoch, attempt; None unless the run stopped on its own."""
@@ -206,6 +206,13 @@ def _try_lock(file: IO[str], patience: float = 1.0) -> bool:
             time.sleep(0.02)
         else:
             return True
+
+
+def _with_arm(record: Any) -> Any:
+    """Records written before every study had arms call theirs ``stage``."""
+    if isinstance(record, dict) and "stage" in record and "arm" not in record:
+        return {"arm" if key == "stage" else key: value for key, value in record.items()}
+    return record
 
 
 def find_runs(root: Path, study: str | None = None) -> list[RunFolder]:

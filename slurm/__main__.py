@@ -19,7 +19,7 @@ from slurm.site import load_site, site_names
 _EPILOG = """\
 examples:
   python -m slurm status                                 every run of every study
-  python -m slurm logs --stage simota --seed 0           the tail of its log
+  python -m slurm logs --only simota --seed 0            the tail of its log
   python -m slurm retry --study roadmap                  what ended without a result, once more
   python -m slurm resubmit --study roadmap               what is missing, but for what failed by itself
   python -m slurm check --site my-cluster.toml           is the cluster ready? tells what to fix
@@ -98,7 +98,10 @@ def _command(
 
 def _selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--study", metavar="STUDY", help="default: every study below the runs folder")
-    command.add_argument("--stage", action="append", default=[], metavar="STAGE", help="may be repeated")
+    command.add_argument(
+        "--only", "--stage", "--model", action="append", default=[], metavar="NAME",
+        help="these arms of the study; may be repeated (--stage and --model say the same)",
+    )  # fmt: skip
     command.add_argument("--seed", action="append", type=int, default=[], metavar="N", help="may be repeated")
     command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     command.add_argument("--json", action="store_true", help="one JSON document")
@@ -125,8 +128,8 @@ def _found(options: argparse.Namespace) -> list[tuple[Overview, tuple[RunStatus,
     problem: ValueError | None = None
     for each in found:
         try:
-            selected.append((each, steer.select(each, options.stage, options.seed)))
-        except ValueError as error:  # this study lacks the stage; another may have it
+            selected.append((each, steer.select(each, options.only, options.seed)))
+        except ValueError as error:  # this study lacks the arm; another may have it
             problem = error
     if problem is not None and not selected:
         raise problem
@@ -182,7 +185,7 @@ def _again(options: argparse.Namespace) -> int:
             options.command,
             study,
             options.runs,
-            options.stage,
+            options.only,
             options.seed,
             load_site(options.site) if options.site else None,
             options.max_gpu_hours,

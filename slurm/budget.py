@@ -21,10 +21,10 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class StageCost:
-    """GPU-hours of a stage's runs together; None when the throughput or the FLOPs are unknown."""
+class ArmCost:
+    """GPU-hours of an arm's runs together; None when the throughput or the FLOPs are unknown."""
 
-    stage: str
+    arm: str
     runs: int
     flops: float | None
     gpu_hours: float | None
@@ -32,10 +32,10 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """GPU-hours per stage and in total. longest_hours: of the longest run, on all its GPUs."""
+    """GPU-hours per arm and in total. longest_hours: of the longest run, on all its GPUs."""
 
     throughput: Throughput | None
-    stages: tuple[StageCost, ...]
+    arms: tuple[ArmCost, ...]
     gpu_hours: float | None
     longest_hours: float | None
     job_hours: float | None
@@ -65,17 +65,17 @@ def known_throughput(site: Site, runs: Path) -> Throughput | None:
 
 def estimate(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -> Estimate:
     """What the tasks will cost. Without a throughput the hours are None."""
-    stages = []
-    for stage in dict.fromkeys(task.stage for task in tasks):
-        mine = [task for task in tasks if task.stage == stage]
+    arms = []
+    for arm in dict.fromkeys(task.arm for task in tasks):
+        mine = [task for task in tasks if task.arm == arm]
         flops = _total([task.flops for task in mine])
-        stages.append(StageCost(stage, len(mine), flops, _hours(flops, throughput)))
+        arms.append(ArmCost(arm, len(mine), flops, _hours(flops, throughput)))
     longest = max((task.flops for task in tasks if task.flops is not None), default=None)
     hours = _hours(longest, throughput)
     return Estimate(
         throughput,
-        tuple(stages),
-        _total([stage.gpu_hours for stage in stages]),
+        tuple(arms),
+        _total([arm.gpu_hours for arm in arms]),
         None if hours is None else hours / max(1, site.tasks),
         seconds(site.time_limit) / 3600 if site.time_limit else None,
     )
@@ -93,17 +93,17 @@ def check_budget(cost: Estimate, max_gpu_hours: float | None) -> None:
     if cost.gpu_hours > max_gpu_hours:
         raise ValueError(
             f"--max-gpu-hours: an estimated {cost.gpu_hours:.3g} GPU-hours is above {max_gpu_hours:g}; "
-            "submit fewer stages or seeds, or raise it"
+            "submit fewer arms or seeds, or raise it"
         )
 
 
 def describe(cost: Estimate) -> str:
     """The estimate as a table for people."""
-    rows = [("stage", "runs", "training FLOPs", "GPU-hours")]
-    rows += [(s.stage, str(s.runs), _number(s.flops), _number(s.gpu_hours)) for s in cost.stages]
-    total_runs = sum(s.runs for s in cost.stages)
+    rows = [("arm", "runs", "training FLOPs", "GPU-hours")]
+    rows += [(s.arm, str(s.runs), _number(s.flops), _number(s.gpu_hours)) for s in cost.arms]
+    total_runs = sum(s.runs for s in cost.arms)
     rows.append(
-        ("total", str(total_runs), _number(_total([s.flops for s in cost.stages])), _number(cost.gpu_hours))
+        ("total", str(total_runs), _number(_total([s.flops for s in cost.arms])), _number(cost.gpu_hours))
     )
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
@@ -131,9 +131,9 @@ def to_json(cost: Estimate) -> dict[str, Any]:
         "tflops_per_gpu": cost.throughput.tflops if cost.throughput else None,
         "throughput_source": cost.throughput.source if cost.throughput else None,
         "gpu_hours": cost.gpu_hours,
-        "stages": [
-            {"stage": s.stage, "runs": s.runs, "training_flops": s.flops, "gpu_hours": s.gpu_hours}
-            for s in cost.stages
+        "arms": [
+            {"arm": s.arm, "runs": s.runs, "training_flops": s.flops, "gpu_hours": s.gpu_hours}
+            for s in cost.arms
         ],
     }
 

@@ -47,7 +47,7 @@ class RunStatus:
     """
 
     run: str
-    stage: str
+    arm: str
     seed: int
     state: str
     progress: Progress
@@ -63,7 +63,7 @@ class RunStatus:
         """Plain JSON: one object per run."""
         return {
             "run": self.run,
-            "stage": self.stage,
+            "arm": self.arm,
             "seed": self.seed,
             "state": self.state,
             **asdict(self.progress),
@@ -183,7 +183,7 @@ def _row(
     starts = sum(event["event"] == "start" for event in folder.attempts())
     return RunStatus(
         run=folder.name,
-        stage=task.stage if task else identity.get("stage", ""),
+        arm=task.arm if task else identity.get("arm", ""),
         seed=task.seed if task else identity.get("seed", 0),
         state=state,
         progress=progress(folder),

@@ -15,15 +15,13 @@ from slurm.submit import Outcome, submit
 AGAIN = {"retry": ENDED_STATES, "resubmit": MISSING_STATES}
 
 
-def select(
-    found: Overview, stages: Collection[str] = (), seeds: Collection[int] = ()
-) -> tuple[RunStatus, ...]:
-    """Rows of these stages and seeds; all where none is given.
+def select(found: Overview, arms: Collection[str] = (), seeds: Collection[int] = ()) -> tuple[RunStatus, ...]:
+    """Rows of these arms and seeds; all where none is given.
 
     Raises ValueError naming the study's own when one is unknown.
     """
     for what, wanted, known in (
-        ("stage", stages, [row.stage for row in found.runs]),
+        ("arm", arms, [row.arm for row in found.runs]),
         ("seed", seeds, [row.seed for row in found.runs]),
     ):
         for value in wanted:
@@ -31,7 +29,7 @@ def select(
                 have = ", ".join(str(k) for k in dict.fromkeys(known)) or "none"
                 raise ValueError(f"study {found.study!r} has no {what} {value!r}; it has: {have}")
     return tuple(
-        row for row in found.runs if (not stages or row.stage in stages) and (not seeds or row.seed in seeds)
+        row for row in found.runs if (not arms or row.arm in arms) and (not seeds or row.seed in seeds)
     )
 
 
@@ -51,7 +49,7 @@ def again(
     command: str,
     study: str,
     runs: Path,
-    stages: Collection[str] = (),
+    arms: Collection[str] = (),
     seeds: Collection[int] = (),
     site: Site | None = None,
     max_gpu_hours: float | None = None,
@@ -66,7 +64,7 @@ def again(
     if not submissions:
         raise ValueError(f"study {study!r} was never submitted from {runs}; there is nothing to {command}")
     found = overview(study, runs)
-    rows = [row for row in select(found, stages, seeds) if not is_superseded(row, submissions)]
+    rows = [row for row in select(found, arms, seeds) if not is_superseded(row, submissions)]
     chosen = [row for row in rows if row.state in AGAIN[command] and row.task is not None]
     failed = tuple(row for row in rows if row.state == "failed" and command == "resubmit")
     tasks = [row.task for row in chosen if row.task is not None]

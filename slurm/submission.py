@@ -38,7 +38,7 @@ class Task:
     """
 
     run: str
-    stage: str
+    arm: str
     seed: int
     arguments: tuple[str, ...]
     flops: float | None = None
@@ -46,7 +46,7 @@ class Task:
     @classmethod
     def of(cls, run: Run, arguments: tuple[str, ...]) -> Task:
         """A run and the command line that carries it out where it is started."""
-        return cls(run.name, run.stage, run.seed, arguments, training_flops(run.recipe))
+        return cls(run.name, run.arm, run.seed, arguments, training_flops(run.recipe))
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ def _read(path: Path) -> Submission | None:
 
 
 def _task(data: dict[str, Any]) -> Task:
-    return Task(**(data | {"arguments": tuple(data["arguments"])}))
+    """Submissions made before every study had arms call theirs ``stage``."""
+    named = {"arm" if key == "stage" else key: value for key, value in data.items()}
+    return Task(**(named | {"arguments": tuple(data["arguments"])}))
 
 
 def _events(path: Path) -> Iterator[Event]:

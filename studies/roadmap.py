@@ -30,7 +30,7 @@ def _rows() -> list[dict[str, Any]]:
         published = roadmap_row(stage.row)
         rows.append(
             {
-                "stage": stage.name,
+                "arm": stage.name,
                 "adds": stage.adds or "(nothing)",
                 "paper AP": published["ap"],
                 "paper gain": published["ap_delta"],

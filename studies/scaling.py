@@ -39,7 +39,7 @@ def _rows() -> list[dict[str, Any]]:
     }
     return [
         {
-            "model": name,
+            "arm": name,
             "paper AP": published[name]["ap"],
             "paper params (M)": published[name]["params_m"],
             "paper GFLOPs": published[name]["gflops"],

@@ -35,16 +35,14 @@ class _Entry:
     draw: Callable[[Table2], Figure | None]
 
 
-#: In the place of the first, for stages that do not build on each other.
-_STAGES = _Entry(
-    "stages", "AP of each stage", "Whiskers: 95 % t interval of the mean over seeds.", roadmap.draw
-)
+#: In the place of the first, for arms that do not build on each other.
+_ARMS = _Entry("arms", "AP of each arm", "Whiskers: 95 % t interval of the mean over seeds.", roadmap.draw)
 
 _ENTRIES = (
     _Entry(
         "roadmap",
         "AP along the roadmap",
-        "Each tread goes from the previous stage's AP to the stage's own (orange-red where AP falls). "
+        "Each tread goes from the previous arm's AP to the arm's own (orange-red where AP falls). "
         "Whiskers: 95 % t interval of the mean over seeds.",
         roadmap.draw,
     ),
@@ -64,8 +62,8 @@ _ENTRIES = (
     _Entry(
         "training_curves",
         "Training curves",
-        "AP at the evaluated epochs and the training loss of each stage: mean over seeds, band from the "
-        "smallest to the largest. Losses of different stages have different terms.",
+        "AP at the evaluated epochs and the training loss of each arm: mean over seeds, band from the "
+        "smallest to the largest. Losses of different arms have different terms.",
         curves.draw,
     ),
     _Entry(
@@ -77,21 +75,21 @@ _ENTRIES = (
 )
 
 
-#: More stages than this cannot be told apart in a figure of column width.
-MOST_STAGES = 16
+#: More arms than this cannot be told apart in a figure of column width.
+MOST_ARMS = 16
 
 
 def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
     """Draw every figure that has something to show; files go to ``folder``.
 
-    Of a study with many stages, those of the highest AP.
+    Of a study with many arms, those of the highest AP.
     """
     drawn = []
-    shown = leading(table, MOST_STAGES)
-    note = "" if shown is table else f" Shown: the {MOST_STAGES} stages of the highest AP."
+    shown = leading(table, MOST_ARMS)
+    note = "" if shown is table else f" Shown: the {MOST_ARMS} arms of the highest AP."
     steps = any(row.previous for row in table.rows)
     with drawing():
-        for entry in _ENTRIES if steps else (_STAGES, *_ENTRIES[1:]):
+        for entry in _ENTRIES if steps else (_ARMS, *_ENTRIES[1:]):
             figure = entry.draw(shown)
             if figure is not None:
                 files = save(figure, folder, entry.name)

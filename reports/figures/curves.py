@@ -1,4 +1,4 @@
-"""Training curves: AP over the epochs of each stage, and the training loss below it."""
+"""Training curves: AP over the epochs of each arm, and the training loss below it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Curve:
 
 
 def draw(table: Table2) -> Figure | None:
-    """AP and loss of every stage; None when no run has evaluated epochs."""
+    """AP and loss of every arm; None when no run has evaluated epochs."""
     group = table.group
-    aps = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.ap)) is not None}
+    aps = {s.arm: c for s in group.arms if (c := curve(s.runs, lambda e: e.ap)) is not None}
     if not aps:
         return None
-    losses = {s.stage: c for s in group.stages if (c := curve(s.runs, lambda e: e.loss))}
+    losses = {s.arm: c for s in group.arms if (c := curve(s.runs, lambda e: e.loss))}
     figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True, height_ratios=[2.4, 1])
-    labels = {row.stage: row.label for row in table.rows if row.stage}
-    for index, stage in enumerate(s.stage for s in group.stages):
+    labels = {row.arm: row.label for row in table.rows if row.arm}
+    for index, arm in enumerate(s.arm for s in group.arms):
         for axes, curves in ((top, aps), (bottom, losses)):
-            if stage in curves:
-                plot(axes, curves[stage], index, labels[stage])
+            if arm in curves:
+                plot(axes, curves[arm], index, labels[arm])
     _frame(group, top, bottom, list(losses.values()))
     figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -58,7 +58,7 @@ def curve(runs: Sequence[RunRecord], figure: Callable[[Epoch], float | None]) ->
 
 
 def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -> None:
-    """One stage's line, with a band from the smallest to the largest seed."""
+    """One arm's line, with a band from the smallest to the largest seed."""
     color, marker, line = SERIES[index % len(SERIES)]
     x = curve.epochs * scale
     every = max(1, len(x) // 8)

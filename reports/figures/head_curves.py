@@ -21,8 +21,8 @@ def draw(table: Table2) -> Figure | None:
     """Both heads' curves; None when neither stage has evaluated epochs."""
     ours: list[tuple[int, str, Curve]] = []
     for name, index, _, label in _HEADS:
-        stage = table.group.find(name)
-        found = curve(stage.runs, lambda e: e.ap) if stage else None
+        arm = table.group.find(name)
+        found = curve(arm.runs, lambda e: e.ap) if arm else None
         if found is not None:
             ours.append((index, label, found))
     if not ours:

@@ -1,6 +1,6 @@
 """AP along the roadmap as steps, with intervals over seeds, beside the paper's steps.
 
-In a study whose stages do not build on each other, the same without the steps.
+In a study whose arms do not build on each other, the same without the steps.
 
 Under the paper's conditions both share one axis. Otherwise each has its own panel and scale: a demo's
 steps may be compared with the paper's in direction only.
@@ -25,9 +25,9 @@ _TEXT_ROOM = 0.34
 
 @dataclass(frozen=True)
 class Step:
-    """A stage's AP in percent at a place (0 at the top), with its interval over seeds if there is one.
+    """An arm's AP in percent at a place (0 at the top), with its interval over seeds if there is one.
 
-    follows: whether it builds on the stage above it.
+    follows: whether it builds on the arm above it.
     """
 
     place: int
@@ -37,8 +37,8 @@ class Step:
 
 
 def draw(table: Table2) -> Figure | None:
-    """The figure; None when no stage of the roadmap has an AP."""
-    rows = [row for row in table.rows if row.stage is not None]
+    """The figure; None when no arm has an AP."""
+    rows = [row for row in table.rows if row.arm is not None]
     ours = [_step(i, row) for i, row in enumerate(rows) if row.ap_best is not None]
     theirs = [
         Step(i, row.published.ap, row.previous is not None)
@@ -96,7 +96,7 @@ def _overlay(axes: Axes, ours: Sequence[Step], theirs: Sequence[Step], labels: S
 
 
 def _staircase(axes: Axes, steps: Sequence[Step], offset: float, color: str) -> None:
-    """A tread per stage from the previous AP to its own, and a thin riser down to the next."""
+    """A tread per arm from the previous AP to its own, and a thin riser down to the next."""
     for before, step in _pairs(steps):
         y = step.place + offset
         if before is not None:

@@ -24,7 +24,7 @@ INK, FAINT, GRID, BACKGROUND = "#1b1b1f", "#6b6b76", "#dcdce2", "#ffffff"
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#0072b2", "#d55e00", "#009e73", "#aa4499", "#e69f00", "#56b4e9",
 )  # fmt: skip
-#: Colour, marker and line of the n-th series; the stages take them in the roadmap's order.
+#: Colour, marker and line of the n-th series; the arms take them in the study's order.
 SERIES: tuple[tuple[str, str, str], ...] = (
     (INK, "o", "-"),
     (BLUE, "s", "--"),

@@ -27,7 +27,7 @@ _LARGEST = 99.1
 
 @dataclass(frozen=True)
 class Ours:
-    """A measured stage. number: its place in the legend, from 1. follows: it builds on the one before."""
+    """A measured arm. number: its place in the legend, from 1. follows: it builds on the one before."""
 
     number: int
     label: str
@@ -49,7 +49,7 @@ def draw_speed(table: Table2) -> Figure | None:
 
 
 def draw_size(table: Table2) -> Figure | None:
-    """AP against parameters; None when no stage has an AP."""
+    """AP against parameters; None when no arm has an AP."""
     plot = _Plot("parameters (M)", ticks=(1, 2, 5, 10, 20, 50, 100), sized=False)
     return _draw(table, _ours(table, "params"), size_points(), plot)
 
@@ -91,7 +91,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     top.set_ylabel(f"AP (%), {mark}")
     _published_frame(bottom, published, plot)
     theirs = _published(bottom, published, plot)
-    if not any(o.follows for o in ours):  # then ours are not the roadmap's stages
+    if not any(o.follows for o in ours):  # then ours do not stand for the paper's stages
         theirs = _without_numbers(theirs)
     bottom.set_title("paper (COCO)")
     bottom.set_xlabel(_axis(plot.quantity, plot.paper))
@@ -119,8 +119,8 @@ def _published_frame(
 
 def _ours(table: Table2, x: str) -> list[Ours]:
     found = []
-    stages = [row for row in table.rows if row.stage is not None]
-    for number, row in enumerate(stages, 1):
+    arms = [row for row in table.rows if row.arm is not None]
+    for number, row in enumerate(arms, 1):
         place: Measured | None = getattr(row, x)
         if place is not None and row.ap_best is not None and row.params is not None:
             found.append(
@@ -130,8 +130,8 @@ def _ours(table: Table2, x: str) -> list[Ours]:
 
 
 def _key(table: Table2) -> str:
-    """What the numbers stand for: all stages of the table, measured or not."""
-    names = [_name(row) for row in table.rows if row.stage is not None]
+    """What the numbers stand for: all arms of the table, measured or not."""
+    names = [_name(row) for row in table.rows if row.arm is not None]
     return textwrap.fill(
         ",  ".join(f"{i} {name}".replace(" ", "\u00a0") for i, name in enumerate(names, 1)), 62
     )

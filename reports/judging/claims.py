@@ -22,7 +22,7 @@ PRINTED = 0.1
 
 
 @dataclass(frozen=True)
-class Arm:
+class Side:
     """One side of a comparison.
 
     recipe: the paper's, whole. mixup: the arm is about MixUp being on or off; None where it is not.
@@ -70,8 +70,8 @@ class Claim:
     source: str
     statement: str
     gain: float
-    before: Arm | float | None
-    after: Arm | None
+    before: Side | float | None
+    after: Side | None
     gain_last: float | None = None
     epoch: int = 0
     rounding: float = PRINTED
@@ -106,28 +106,28 @@ def find_claim(key: str) -> Claim:
     raise ValueError(f"unknown claim {key!r}; choose one of: {', '.join(c.key for c in paper_claims())}")
 
 
-def _stage(name: str) -> Arm:
-    return Arm(name, paper_recipe(name))
+def _stage(name: str) -> Side:
+    return Side(name, paper_recipe(name))
 
 
-def _end_to_end(name: str) -> Arm:
+def _end_to_end(name: str) -> Side:
     """A stage made end-to-end: the one-to-one branch added, nothing else."""
     arm = _stage(name)
     ingredients = replace(arm.recipe.ingredients, nms_free=True)
-    return Arm(f"{name} + nms-free", replace(arm.recipe, ingredients=ingredients))
+    return Side(f"{name} + nms-free", replace(arm.recipe, ingredients=ingredients))
 
 
-def _model(name: str) -> Arm:
-    return Arm(name, model_recipe(name, PAPER, COCO_2017))
+def _model(name: str) -> Side:
+    return Side(name, model_recipe(name, PAPER, COCO_2017))
 
 
-def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Arm:
+def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Side:
     """A named model with another MixUp probability and Mosaic scale."""
     recipe = model_recipe(name, PAPER, COCO_2017)
     augmentation = replace(recipe.training.augmentation, mixup=mixup, mosaic_scale=scale)
     recipe = replace(recipe, training=replace(recipe.training, augmentation=augmentation))
     label = f"{name}, scale {scale[0]}–{scale[1]}{', MixUp' if mixup else ''}"
-    return Arm(label, recipe, bool(mixup))
+    return Side(label, recipe, bool(mixup))
 
 
 def _table1() -> tuple[Claim, ...]:

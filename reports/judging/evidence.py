@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reports.judging.claims import Arm, Claim
+from reports.judging.claims import Claim, Side
 
 if TYPE_CHECKING:
     from reports.records.collect import RunRecord
@@ -56,7 +56,7 @@ def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evid
     """What the runs hold about a claim. epoch: ``best`` or ``last``, unless the claim names an epoch."""
     if claim.before is None or claim.after is None:
         return Evidence({}, {}, Conditions((claim.unmeasurable,)))
-    arms = [arm for arm in (claim.before, claim.after) if isinstance(arm, Arm)]
+    arms = [arm for arm in (claim.before, claim.after) if isinstance(arm, Side)]
     sides = [_side(arm, runs) for arm in arms]
     proper = [_newest_by_seed(side.proper) for side in sides]
     figures = [_figures(side, claim, epoch) for side in proper]
@@ -68,7 +68,7 @@ def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evid
         if seed in known
     ]
     return Evidence(
-        figures[0] if isinstance(claim.before, Arm) else claim.before,
+        figures[0] if isinstance(claim.before, Side) else claim.before,
         figures[-1],
         Conditions(reasons, _notes(used)),
         tuple(run.run for run in used),
@@ -76,7 +76,7 @@ def gather(claim: Claim, runs: Sequence[RunRecord], epoch: str = "best") -> Evid
     )
 
 
-def obstacles(arm: Arm, run: RunRecord) -> tuple[str, ...]:
+def obstacles(arm: Side, run: RunRecord) -> tuple[str, ...]:
     """Why a run does not speak about the paper's figure; empty when it does."""
     found = []
     if run.dataset.get("coco") is not True:
@@ -93,17 +93,17 @@ def obstacles(arm: Arm, run: RunRecord) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Side:
+class _Found:
     """An arm and its runs: under the paper's conditions, and the others with their obstacles."""
 
-    arm: Arm
+    arm: Side
     proper: tuple[RunRecord, ...]
     others: tuple[tuple[RunRecord, tuple[str, ...]], ...]
 
 
-def _side(arm: Arm, runs: Sequence[RunRecord]) -> _Side:
+def _side(arm: Side, runs: Sequence[RunRecord]) -> _Found:
     sifted = [(run, obstacles(arm, run)) for run in runs if arm.matches(run.recipe)]
-    return _Side(arm, tuple(r for r, why in sifted if not why), tuple((r, why) for r, why in sifted if why))
+    return _Found(arm, tuple(r for r, why in sifted if not why), tuple((r, why) for r, why in sifted if why))
 
 
 def _elsewhere(field: str, run: RunRecord) -> bool:
@@ -136,7 +136,7 @@ def _ap(run: RunRecord, claim: Claim, epoch: str) -> float | None:
     return (run.best if epoch == "best" else run.last)["AP"]
 
 
-def _lack(side: _Side) -> tuple[str, ...]:
+def _lack(side: _Found) -> tuple[str, ...]:
     """Why a side has no figure."""
     if side.proper:
         return (f"the runs of {side.arm.name} have no AP at that epoch",)
@@ -151,7 +151,7 @@ def _notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     return tuple(sorted(notes))
 
 
-def _seen_elsewhere(sides: Sequence[_Side], claim: Claim, epoch: str) -> Elsewhere | None:
+def _seen_elsewhere(sides: Sequence[_Found], claim: Claim, epoch: str) -> Elsewhere | None:
     """AP under one other dataset and protocol: where most seeds were run, then the newest."""
     grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
     best: tuple[tuple[int, str], Elsewhere] | None = None

@@ -42,12 +42,12 @@ def markdown_table(section: Section) -> str:
 
 
 def latex_table(section: Section) -> str:
-    """The main table for a paper; of a study with many stages, what fits a page."""
+    """The main table for a paper; of a study with many arms, what fits a page."""
     shown = leading(section.table, LATEX_ROWS)
     grid = section.grid if shown is section.table else table2_text.grid(shown)
     below = section.caption.below
     if shown is not section.table:
-        below = (f"Shown: the {LATEX_ROWS} stages of the highest AP; the CSV file holds all.", *below)
+        below = (f"Shown: the {LATEX_ROWS} arms of the highest AP; the CSV file holds all.", *below)
     return latex.table(
         grid,
         (table2_text.ACCURACY, table2_text.COST),
@@ -176,7 +176,7 @@ def _over_images_json(section: Section) -> list[dict[str, Any]] | None:
     if section.over_images is None:
         return None
     return [
-        {"stage": s.stage, "seeds": list(s.seeds), "gain": s.difference.difference,
+        {"arm": s.arm, "seeds": list(s.seeds), "gain": s.difference.difference,
          "low": s.difference.interval.low, "high": s.difference.interval.high, "images": s.difference.images}
         for s in section.over_images.steps
     ]  # fmt: skip

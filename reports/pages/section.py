@@ -35,4 +35,4 @@ class Section:
     @property
     def table_name(self) -> str:
         """File name of the main table without its suffix."""
-        return "table2" if any(row.stage is None for row in self.table.rows) else "table"
+        return "table2" if any(row.arm is None for row in self.table.rows) else "table"

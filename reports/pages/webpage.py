@@ -96,8 +96,8 @@ def _section(section: Section, index: int, drawings: dict[object, str]) -> list[
         parts += _over_images(section)
     parts += _figures(section, prefix, drawings)
     if section.deviations:
-        rows = [(d.field, d.here, d.paper, ", ".join(d.stages) or "all") for d in section.deviations]
-        grid = plain_grid(("setting", "here", "paper", "stages"), rows)
+        rows = [(d.field, d.here, d.paper, ", ".join(d.arms) or "all") for d in section.deviations]
+        grid = plain_grid(("setting", "here", "paper", "arms"), rows)
         parts += ["<h3>Deviations from the paper's protocol</h3>", _table(grid)]
     return parts
 

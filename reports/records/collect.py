@@ -43,7 +43,7 @@ class RunRecord:
 
     path: Path
     study: str
-    stage: str
+    arm: str
     seed: int
     run: str
     recipe_hash: str
@@ -68,7 +68,7 @@ class Unfinished:
     """A run without a result: ``running``, ``interrupted``, ``failed`` or ``new``."""
 
     run: str
-    stage: str
+    arm: str
     seed: int
     state: str
     epoch: int
@@ -97,7 +97,7 @@ class Collection:
 def collect(root: Path, study: str) -> Collection:
     """Read every run of a study below ``root`` (``runs/``).
 
-    A run that was copied (same stage, seed and recipe twice) counts once, the newest. Raises
+    A run that was copied (same arm, seed and recipe twice) counts once, the newest. Raises
     NoFinishedRunsError when no run is finished, naming what was found instead.
     """
     runs: dict[tuple[str, int, str], RunRecord] = {}
@@ -112,23 +112,21 @@ def collect(root: Path, study: str) -> Collection:
         if isinstance(found, Unfinished):
             unfinished.append(found)
             continue
-        key = (found.stage, found.seed, found.recipe_hash)
+        key = (found.arm, found.seed, found.recipe_hash)
         other = runs.get(key)
         if other is not None:
             found, other = sorted((found, other), key=lambda r: (r.finished, r.path.name), reverse=True)
-            skipped.append(
-                Skipped(other.path.name, f"a copy of {found.path.name} (same stage, seed, recipe)")
-            )
+            skipped.append(Skipped(other.path.name, f"a copy of {found.path.name} (same arm, seed, recipe)"))
         runs[key] = found
     if not runs:
         raise NoFinishedRunsError(_nothing(root, study, unfinished, skipped))
-    ordered = sorted(runs.values(), key=lambda r: (r.stage, r.seed, r.recipe_hash))
+    ordered = sorted(runs.values(), key=lambda r: (r.arm, r.seed, r.recipe_hash))
     return Collection(study, tuple(ordered), tuple(unfinished), tuple(skipped))
 
 
 def _read(folder: RunFolder) -> RunRecord | Unfinished:
     identity = _mapping(folder.identity(), "recipe.json")
-    _need(identity, "recipe.json", {"stage": str, "seed": int, "protocol": str, "recipe_hash": str})
+    _need(identity, "recipe.json", {"arm": str, "seed": int, "protocol": str, "recipe_hash": str})
     content = folder.result()
     if content is None:
         return _unfinished(folder, identity)
@@ -136,7 +134,7 @@ def _read(folder: RunFolder) -> RunRecord | Unfinished:
     _need(
         result,
         "result.json",
-        {"stage": str, "seed": int, "run": str, "recipe_hash": str, "protocol": str, "finished": str}
+        {"arm": str, "seed": int, "run": str, "recipe_hash": str, "protocol": str, "finished": str}
         | dict.fromkeys(("best", "last", "profile", "training", "dataset", "hardware"), dict)
         | {"deviations": list, "schema": int},
     )
@@ -144,14 +142,14 @@ def _read(folder: RunFolder) -> RunRecord | Unfinished:
         raise ValueError(
             f"result.json has schema {result['schema']}, newer than {SCHEMA}: update the project"
         )
-    for key in ("stage", "seed", "recipe_hash", "protocol"):
+    for key in ("arm", "seed", "recipe_hash", "protocol"):
         if result[key] != identity[key]:
             raise ValueError(f"result.json says {key} {result[key]!r}, recipe.json says {identity[key]!r}")
     _check_figures(result)
     return RunRecord(
         path=folder.path,
         study=folder.study,
-        stage=result["stage"],
+        arm=result["arm"],
         seed=result["seed"],
         run=result["run"],
         recipe_hash=result["recipe_hash"],
@@ -234,7 +232,7 @@ def _unfinished(folder: RunFolder, identity: Mapping[str, Any]) -> Unfinished:
     failure = _mapping(folder.failure() or {}, "failure.json")
     reason = f"{failure.get('kind')}: {failure.get('message')}" if failure and state == "failed" else ""
     epoch = done[-1].epoch if done else 0
-    return Unfinished(folder.name, identity["stage"], identity["seed"], state, epoch, epochs, reason)
+    return Unfinished(folder.name, identity["arm"], identity["seed"], state, epoch, epochs, reason)
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

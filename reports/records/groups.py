@@ -1,7 +1,7 @@
-"""Runs that may stand in one table: same dataset, same protocol, one recipe per stage.
+"""Runs that may stand in one table: same dataset, same protocol, one recipe per arm.
 
 Figures of different datasets or protocols are never averaged and never share a table; of several
-recipes of one stage (a changed default gives a new hash) the newest is shown and the others are named.
+recipes of one arm (a changed default gives a new hash) the newest is shown and the others are named.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from yolox_core.config import MODELS
 
 
 @dataclass(frozen=True)
-class StageRuns:
-    """A stage's runs of one recipe, ordered by seed; ``older`` are runs of other recipes, not shown."""
+class ArmRuns:
+    """An arm's runs of one recipe, ordered by seed; ``older`` are runs of other recipes, not shown."""
 
-    stage: str
+    arm: str
     runs: tuple[RunRecord, ...]
     older: tuple[RunRecord, ...]
 
@@ -33,19 +33,19 @@ class StageRuns:
 class Group:
     """All shown runs of one dataset under one protocol.
 
-    stages: in the roadmap's order, then the named models by size, then by name.
+    arms: in the roadmap's order, then the named models by size, then by name.
     warnings: what a reader must know before comparing rows.
     """
 
     study: str
     dataset: Mapping[str, Any]
     protocol: str
-    stages: tuple[StageRuns, ...]
+    arms: tuple[ArmRuns, ...]
     warnings: tuple[str, ...]
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        return tuple(run for stage in self.stages for run in stage.runs)
+        return tuple(run for arm in self.arms for run in arm.runs)
 
     @property
     def papers_conditions(self) -> bool:
@@ -69,9 +69,9 @@ class Group:
     def title(self) -> str:
         return f"{self.dataset['name']}, {self.protocol} protocol"
 
-    def find(self, stage: str) -> StageRuns | None:
-        """The runs of a stage, None when it was not measured."""
-        return next((s for s in self.stages if s.stage == stage), None)
+    def find(self, arm: str) -> ArmRuns | None:
+        """The runs of an arm, None when it was not measured."""
+        return next((s for s in self.arms if s.arm == arm), None)
 
 
 def group_runs(study: str, runs: Iterable[RunRecord]) -> tuple[Group, ...]:
@@ -85,43 +85,43 @@ def group_runs(study: str, runs: Iterable[RunRecord]) -> tuple[Group, ...]:
 
 
 def _group(study: str, runs: Sequence[RunRecord]) -> Group:
-    by_stage: dict[str, list[RunRecord]] = {}
+    by_arm: dict[str, list[RunRecord]] = {}
     for run in runs:
-        by_stage.setdefault(run.stage, []).append(run)
-    stages = tuple(_stage_runs(name, by_stage[name]) for name in sorted(by_stage, key=_order))
-    warnings = [w for stage in stages for w in _older_warning(stage)] + _consistency_warning(stages)
+        by_arm.setdefault(run.arm, []).append(run)
+    arms = tuple(_arm_runs(name, by_arm[name]) for name in sorted(by_arm, key=_order))
+    warnings = [w for arm in arms for w in _older_warning(arm)] + _consistency_warning(arms)
     newest = max(runs, key=lambda r: r.finished)
-    return Group(study, newest.dataset, newest.protocol, stages, tuple(warnings))
+    return Group(study, newest.dataset, newest.protocol, arms, tuple(warnings))
 
 
-def _order(stage: str) -> tuple[int, str]:
+def _order(arm: str) -> tuple[int, str]:
     known = (*STAGE_NAMES, *MODELS)
-    return (known.index(stage) if stage in known else len(known), stage)
+    return (known.index(arm) if arm in known else len(known), arm)
 
 
-def _stage_runs(stage: str, runs: Sequence[RunRecord]) -> StageRuns:
+def _arm_runs(arm: str, runs: Sequence[RunRecord]) -> ArmRuns:
     newest = max(runs, key=lambda r: (r.finished, r.recipe_hash)).recipe_hash
     by_seed = sorted(runs, key=lambda r: r.seed)
-    return StageRuns(
-        stage,
+    return ArmRuns(
+        arm,
         tuple(r for r in by_seed if r.recipe_hash == newest),
         tuple(r for r in by_seed if r.recipe_hash != newest),
     )
 
 
-def _older_warning(stage: StageRuns) -> list[str]:
-    if not stage.older:
+def _older_warning(arm: ArmRuns) -> list[str]:
+    if not arm.older:
         return []
-    names = ", ".join(run.run for run in stage.older)
+    names = ", ".join(run.run for run in arm.older)
     return [
-        f"{stage.stage} has runs of {1 + len({r.recipe_hash for r in stage.older})} different recipes; shown "
-        f"is the newest ({stage.runs[0].recipe_hash}); not shown: {names}"
+        f"{arm.arm} has runs of {1 + len({r.recipe_hash for r in arm.older})} different recipes; shown "
+        f"is the newest ({arm.runs[0].recipe_hash}); not shown: {names}"
     ]
 
 
-def _consistency_warning(stages: Sequence[StageRuns]) -> list[str]:
-    """Stages of a roadmap may differ in ingredients and companions only; name every other difference."""
-    members = [s for s in stages if s.stage in STAGE_NAMES]
+def _consistency_warning(arms: Sequence[ArmRuns]) -> list[str]:
+    """Arms of a roadmap may differ in ingredients and companions only; name every other difference."""
+    members = [s for s in arms if s.arm in STAGE_NAMES]
     free = {f"training.{c.field}" for stage in STAGES for c in stage.companions}
     warnings = []
     names = sorted({name for s in members for name in s.runs[0].recipe})
@@ -130,8 +130,8 @@ def _consistency_warning(stages: Sequence[StageRuns]) -> list[str]:
             continue
         by_value: dict[str, list[str]] = {}
         for member in members:
-            by_value.setdefault(str(member.runs[0].recipe.get(name)), []).append(member.stage)
+            by_value.setdefault(str(member.runs[0].recipe.get(name)), []).append(member.arm)
         if len(by_value) > 1:
             found = "; ".join(f"{value} in {', '.join(where)}" for value, where in by_value.items())
-            warnings.append(f"the stages do not share one recipe, so gains mix causes: {name} is {found}")
+            warnings.append(f"the arms do not share one recipe, so gains mix causes: {name} is {found}")
     return warnings

@@ -28,19 +28,19 @@ class Caption:
 
 @dataclass(frozen=True)
 class DeviationRow:
-    """A setting that differs from the paper's protocol. stages: where, empty for all of them."""
+    """A setting that differs from the paper's protocol. arms: where, empty for all of them."""
 
     field: str
     paper: str
     here: str
-    stages: tuple[str, ...]
+    arms: tuple[str, ...]
 
 
 def table_caption(table: Table2) -> Caption:
     """The caption of the main table."""
     group = table.group
-    measured = {row.stage for row in table.rows if row.stage}
-    replay = any(row.published and row.published.source == "Table 2" for row in table.rows if row.stage)
+    measured = {row.arm for row in table.rows if row.arm}
+    replay = any(row.published and row.published.source == "Table 2" for row in table.rows if row.arm)
     headline = (
         "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed, "
         "measured beside published"
@@ -57,7 +57,7 @@ def table_caption(table: Table2) -> Caption:
             seeds_sentence(group),
             "AP is the best evaluated epoch's, which is also what the paper's Table 2 prints (its Figure 3 "
             "shows it); the last epoch's is given beside it. Gains compare best epochs with the previous "
-            "stage, paired by seed.",
+            "arm, paired by seed.",
             cost_sentence(table),
             latency_sentence(table.latency_conditions),
             "Paper figures: COCO val2017, one run each; latency on a V100, FP16, batch 1, without "
@@ -71,7 +71,7 @@ def table_caption(table: Table2) -> Caption:
 def short_caption(group: Group) -> str:
     """Conditions in a line, for below a figure."""
     mark = f" ({group.mark.upper()})" if group.mark else ""
-    counts = sorted({len(stage.seeds) for stage in group.stages})
+    counts = sorted({len(arm.seeds) for arm in group.arms})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     plural = "" if counts[-1] == 1 else "s"
     return f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
@@ -127,8 +127,8 @@ def hardware_sentence(group: Group) -> str:
 
 def seeds_sentence(group: Group) -> str:
     by_seeds: dict[tuple[int, ...], list[str]] = {}
-    for stage in group.stages:
-        by_seeds.setdefault(stage.seeds, []).append(stage.stage)
+    for arm in group.arms:
+        by_seeds.setdefault(arm.seeds, []).append(arm.arm)
     if len(by_seeds) == 1:
         (seeds,) = by_seeds
         text = _seeds(seeds)
@@ -146,7 +146,7 @@ def cost_sentence(table: Table2) -> str:
     )
     if any(r.params and r.params_full and r.params.mean != r.params_full.mean for r in table.rows):
         text += (
-            " “Trained” is the model that was trained here, “full size” the paper's model of the same stage "
+            " “Trained” is the model that was trained here, “full size” the paper's model of the same arm "
             "(640 px, 80 classes), counted with the same code. Latency and FPS are the trained model's."
         )
     return text
@@ -185,23 +185,23 @@ def deviation_list(group: Group) -> tuple[str, ...]:
 
 
 def deviation_rows(group: Group) -> tuple[DeviationRow, ...]:
-    """Deviations of all shown runs, each once, with the stages it holds for."""
+    """Deviations of all shown runs, each once, with the arms it holds for."""
     found: dict[tuple[str, str, str], dict[str, None]] = {}
-    for stage in group.stages:
-        for run in stage.runs:
+    for arm in group.arms:
+        for run in arm.runs:
             for item in run.deviations:
                 if item["field"] not in _NOT_A_CHOICE:
                     key = (item["field"], _show(item.get("paper")), _show(item.get("here")))
-                    found.setdefault(key, {})[stage.stage] = None
-    everywhere = len(group.stages)
+                    found.setdefault(key, {})[arm.arm] = None
+    everywhere = len(group.arms)
     return tuple(
-        DeviationRow(*key, () if len(stages) == everywhere else tuple(stages))
-        for key, stages in sorted(found.items())
+        DeviationRow(*key, () if len(arms) == everywhere else tuple(arms))
+        for key, arms in sorted(found.items())
     )
 
 
 def _deviation(row: DeviationRow) -> str:
-    where = f", {', '.join(row.stages)} only" if row.stages else ""
+    where = f", {', '.join(row.arms)} only" if row.arms else ""
     return f"{row.field} {row.here} (paper: {row.paper}{where})"
 
 

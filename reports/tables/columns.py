@@ -96,7 +96,7 @@ def _columns(table: Table2) -> list[_Spec]:
     paper = "paper, COCO" if table.group.mark else "paper"
     full = any(_differ(r.params, r.params_full) or _differ(r.gflops, r.gflops_full) for r in table.rows)
     model = "trained" if full else "measured"
-    has_gain = any(plan.previous for plan in plan_rows(tuple(s.stage for s in table.group.stages)))
+    has_gain = any(plan.previous for plan in plan_rows(tuple(s.arm for s in table.group.arms)))
     specs = [_Spec(BEST, ours, "measured", lambda r: r.ap_best, ap_text)]
     if has_gain:
         specs.append(_Spec(BEST, "gain", "measured", lambda r: r.gain, gain_text))
@@ -178,7 +178,7 @@ def records(table: Table2) -> list[dict[str, Any]]:
 
 def _record(group: Group, row: Row) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "stage": row.stage, "paper_row": row.label, "dataset": group.dataset["name"],
+        "arm": row.arm, "paper_row": row.label, "dataset": group.dataset["name"],
         "dataset_fingerprint": group.dataset["fingerprint"], "protocol": group.protocol,
         "comparable_with_paper": group.papers_conditions, "seeds": " ".join(map(str, row.seeds)),
     }  # fmt: skip

@@ -17,7 +17,7 @@ from reports.grid import Cell, Column, Grid
 from reports.images.bootstrap import ImageDifference, ap_difference, average_precision, figure_of
 from reports.images.matches import ImageMatches, load_matches
 from reports.records.collect import RunRecord
-from reports.records.groups import Group, StageRuns
+from reports.records.groups import ArmRuns, Group
 from reports.tables.columns import gain_text
 from reports.tables.published import plan_rows
 from reports.tables.verdicts import interval_text
@@ -30,9 +30,9 @@ AGREE = 0.05
 
 @dataclass(frozen=True)
 class StepOverImages:
-    """A stage's gain in AP over the previous stage on the same images, averaged over ``seeds``."""
+    """An arm's gain in AP over the previous arm on the same images, averaged over ``seeds``."""
 
-    stage: str
+    arm: str
     label: str
     seeds: tuple[int, ...]
     difference: ImageDifference
@@ -50,19 +50,19 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
     """Bootstrap every measured step of a group over its validation images.
 
     Detections are those of each run's best evaluated epoch. Matches are computed once per run and kept
-    only as long as the next stage needs them.
+    only as long as the next arm needs them.
     """
     rng = np.random.default_rng(SEED)
     steps: list[StepOverImages] = []
     problems: list[str] = []
     earlier: Mapping[str, dict[int, ImageMatches]] = {}
-    for plan in plan_rows(tuple(s.stage for s in group.stages)):
-        stage = group.find(plan.stage) if plan.stage else None
-        if stage is None or not _takes_part(stage, group):
+    for plan in plan_rows(tuple(s.arm for s in group.arms)):
+        arm = group.find(plan.arm) if plan.arm else None
+        if arm is None or not _takes_part(arm, group):
             continue
-        matches = _matches(stage, problems)
+        matches = _matches(arm, problems)
         before = earlier.get(plan.previous or "", {})
-        earlier = {stage.stage: matches}
+        earlier = {arm.arm: matches}
         seeds = tuple(sorted(before.keys() & matches.keys()))
         if not seeds:
             continue
@@ -71,9 +71,9 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
                 [before[s] for s in seeds], [matches[s] for s in seeds], rng, resamples=resamples
             )
         except ValueError as error:
-            problems.append(f"{stage.stage}: {error}")
+            problems.append(f"{arm.arm}: {error}")
             continue
-        steps.append(StepOverImages(stage.stage, plan.label, seeds, difference))
+        steps.append(StepOverImages(arm.arm, plan.label, seeds, difference))
     return OverImages(tuple(steps), tuple(dict.fromkeys(problems)))
 
 
@@ -97,17 +97,17 @@ def image_grid(found: OverImages) -> Grid:
     return Grid(columns, tuple(rows))
 
 
-def _takes_part(stage: StageRuns, group: Group) -> bool:
-    """Whether a step ends or begins at the stage: only then are its detections worth reading."""
-    plans = plan_rows(tuple(s.stage for s in group.stages))
-    measured = {s.stage for s in group.stages}
-    pairs = [(p.previous, p.stage) for p in plans if p.previous in measured and p.stage in measured]
-    return any(stage.stage in pair for pair in pairs)
+def _takes_part(arm: ArmRuns, group: Group) -> bool:
+    """Whether a step ends or begins at the arm: only then are its detections worth reading."""
+    plans = plan_rows(tuple(s.arm for s in group.arms))
+    measured = {s.arm for s in group.arms}
+    pairs = [(p.previous, p.arm) for p in plans if p.previous in measured and p.arm in measured]
+    return any(arm.arm in pair for pair in pairs)
 
 
-def _matches(stage: StageRuns, problems: list[str]) -> dict[int, ImageMatches]:
+def _matches(arm: ArmRuns, problems: list[str]) -> dict[int, ImageMatches]:
     found = {}
-    for run in stage.runs:
+    for run in arm.runs:
         try:
             matches = load_matches(_annotations(run), run.path / "detections.json")
         except (OSError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The main table as numbers: each stage's measured figures beside the paper's.
+"""The main table as numbers: each arm's measured figures beside the paper's.
 
 ``reports/tables/columns.py`` prints it.
 """
@@ -11,8 +11,9 @@ from statistics import fmean
 
 from reports.judging.statistics import standard_deviation
 from reports.records.collect import RunRecord
-from reports.records.groups import Group, StageRuns
-from reports.tables.published import Published, RowPlan, plan_rows
+from reports.records.groups import ArmRuns, Group
+from reports.tables.published import RowPlan, plan_rows
+from roadmap.paper import Published
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Row:
     """A row: measured figures (None where there is none) and the paper's.
 
     AP in percent, params in millions, gflops in the paper's convention, latency in ms (forward pass).
-    params and gflops are the trained model's; the full ones those of the paper's model of this stage.
-    previous: the stage that it builds on, None where stages do not build on each other.
+    params and gflops are the trained model's; the full ones those of the paper's model of this arm.
+    previous: the arm that it builds on, None where arms do not build on each other.
     """
 
-    stage: str | None
+    arm: str | None
     label: str
     previous: str | None = None
     seeds: tuple[int, ...] = ()
@@ -79,46 +80,46 @@ class LatencyConditions:
 
 
 def leading(table: Table2, count: int) -> Table2:
-    """The table with only the ``count`` measured stages of the highest AP, in their order."""
+    """The table with only the ``count`` measured arms of the highest AP, in their order."""
     measured = [row for row in table.rows if row.ap_best is not None]
     if len(measured) <= count:
         return table
     best = sorted(measured, key=lambda r: -r.ap_best.mean if r.ap_best else 0.0)[:count]
-    kept = {row.stage for row in best}
-    group = replace(table.group, stages=tuple(s for s in table.group.stages if s.stage in kept))
-    return replace(table, group=group, rows=tuple(r for r in table.rows if r.stage in kept))
+    kept = {row.arm for row in best}
+    group = replace(table.group, arms=tuple(s for s in table.group.arms if s.arm in kept))
+    return replace(table, group=group, rows=tuple(r for r in table.rows if r.arm in kept))
 
 
 def build_table2(group: Group) -> Table2:
     """The main table of a group."""
     conditions, notes = _common_conditions(group)
-    plans = plan_rows(tuple(s.stage for s in group.stages))
+    plans = plan_rows(tuple(s.arm for s in group.arms))
     rows = []
     for plan in plans:
-        stage = group.find(plan.stage) if plan.stage else None
-        if stage is None:
-            rows.append(Row(plan.stage, plan.label, plan.previous, published=plan.published))
+        arm = group.find(plan.arm) if plan.arm else None
+        if arm is None:
+            rows.append(Row(plan.arm, plan.label, plan.previous, published=plan.published))
             continue
         before = group.find(plan.previous) if plan.previous else None
-        rows.append(_measured_row(plan, stage, before, conditions))
+        rows.append(_measured_row(plan, arm, before, conditions))
     return Table2(group, tuple(rows), conditions, notes)
 
 
 def _measured_row(
     plan: RowPlan,
-    stage: StageRuns,
-    before: StageRuns | None,
+    arm: ArmRuns,
+    before: ArmRuns | None,
     conditions: LatencyConditions | None,
 ) -> Row:
-    runs = stage.runs
+    runs = arm.runs
     timed = [run for run in runs if latency_conditions(run) == conditions and run.latency is not None]
     return Row(
-        stage.stage,
+        arm.arm,
         plan.label,
         plan.previous,
-        stage.seeds,
+        arm.seeds,
         ap_best=measure(runs, lambda r: r.best["AP"]),
-        gain=paired_gain(stage, before) if before else None,
+        gain=paired_gain(arm, before) if before else None,
         ap_last=measure(runs, lambda r: r.last["AP"]),
         params=measure(runs, lambda r: r.profile["params"] / 1e6),
         params_full=measure(runs, lambda r: _full(r, "params", 1e6)),
@@ -139,10 +140,10 @@ def measure(runs: Sequence[RunRecord], figure: Callable[[RunRecord], float | Non
     return _summary(tuple(float(v) for v in values), tuple(names))
 
 
-def paired_gain(stage: StageRuns, before: StageRuns) -> Measured | None:
-    """Gain in best AP over an earlier stage, paired by seed; None without a common seed."""
+def paired_gain(arm: ArmRuns, before: ArmRuns) -> Measured | None:
+    """Gain in best AP over an earlier arm, paired by seed; None without a common seed."""
     earlier = {run.seed: run for run in before.runs if run.best["AP"] is not None}
-    pairs = [(r, earlier[r.seed]) for r in stage.runs if r.seed in earlier and r.best["AP"] is not None]
+    pairs = [(r, earlier[r.seed]) for r in arm.runs if r.seed in earlier and r.best["AP"] is not None]
     if not pairs:
         return None
     values = tuple(float(a.best["AP"] - b.best["AP"]) for a, b in pairs)
@@ -162,17 +163,17 @@ def latency_conditions(run: RunRecord) -> LatencyConditions | None:
 
 
 def _common_conditions(group: Group) -> tuple[LatencyConditions | None, tuple[str, ...]]:
-    """The conditions that most stages share (then the newest): latencies of others are not comparable."""
-    stages: dict[LatencyConditions, set[str]] = {}
+    """The conditions that most arms share (then the newest): latencies of others are not comparable."""
+    arms: dict[LatencyConditions, set[str]] = {}
     newest: dict[LatencyConditions, str] = {}
     for run in group.runs:
         conditions = latency_conditions(run)
         if conditions is not None:
-            stages.setdefault(conditions, set()).add(run.stage)
+            arms.setdefault(conditions, set()).add(run.arm)
             newest[conditions] = max(newest.get(conditions, ""), run.finished)
-    if not stages:
+    if not arms:
         return None, ()
-    chosen = max(stages, key=lambda c: (len(stages[c]), newest[c]))
+    chosen = max(arms, key=lambda c: (len(arms[c]), newest[c]))
     left_out = [r.run for r in group.runs if latency_conditions(r) not in (None, chosen)]
     if not left_out:
         return chosen, ()

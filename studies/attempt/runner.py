@@ -92,7 +92,7 @@ def _start_attempt(run: Run, folder: RunFolder, deviations: tuple[Deviation, ...
             {
                 "schema": SCHEMA,
                 "study": run.study,
-                "stage": run.stage,
+                "arm": run.arm,
                 "seed": run.seed,
                 "protocol": run.recipe.protocol,
                 "recipe_hash": run.recipe.hash,

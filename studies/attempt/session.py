@@ -170,7 +170,7 @@ class Session:
         streams = ExitStack()
         bar = tqdm(
             total=config.epochs * iterations,
-            desc=f"{self.run.stage} (seed {seed})",
+            desc=f"{self.run.arm} (seed {seed})",
             unit="it",
             disable=None if world.is_main else True,
             dynamic_ncols=True,
@@ -232,7 +232,7 @@ class Session:
         ap = f", AP {row['AP']:.2f}" if row.get("AP") is not None else ""
         log.info(
             "%s epoch %d/%d: loss %.3f, %.1f images/s%s",
-            self.run.stage,
+            self.run.arm,
             row["epoch"],
             self.recipe.training.epochs,
             row["loss"],
@@ -294,7 +294,7 @@ class Session:
         return {
             "schema": SCHEMA,
             "study": run.study,
-            "stage": run.stage,
+            "arm": run.arm,
             "seed": run.seed,
             "run": run.name,
             "recipe_hash": recipe.hash,

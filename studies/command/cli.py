@@ -37,11 +37,12 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to run")
     what.add_argument(
-        f"--{study.noun}",
+        "--only",
+        *([] if study.noun == "arm" else [f"--{study.noun}"]),
         dest="names",
         action="append",
         metavar="NAME",
-        help=f"a {study.noun}; may be repeated; default: all, in order ({', '.join(study.names)})",
+        help=f"these {study.noun}s; may be repeated; default: all, in order ({', '.join(study.names)})",
     )
     seeds = what.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=int, metavar="N", help="run seed N (default 0)")
@@ -71,7 +72,7 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     start.add_argument(
         "--imagenet-weights",
         metavar="FILE",
-        help="DarkNet53 weights for the stages that the paper starts from ImageNet; without, they start from "
+        help="DarkNet53 weights for the arms that the paper starts from ImageNet; without, they start from "
         "scratch and every figure says so",
     )
     how = parser.add_argument_group("how to run it")
@@ -152,7 +153,7 @@ def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
         return 0
     shown = [
         {
-            "stage": row["stage"],
+            "arm": row["arm"],
             "seed": row["seed"],
             "state": row["state"],
             "epochs": row["epochs"],

@@ -112,8 +112,8 @@ def _show(bar: tqdm, jobs: Sequence[Job], running: Sequence[Job]) -> None:
         done += len(rows)
         if job in running:
             known = [row["AP"] for row in rows if row.get("AP") is not None]
-            stage = job.folder.name.rsplit("-s", 1)[0]
-            parts.append(f"{stage} {len(rows)}/{job.epochs}" + (f" AP {known[-1]:.1f}" if known else ""))
+            arm = job.folder.name.rsplit("-s", 1)[0]
+            parts.append(f"{arm} {len(rows)}/{job.epochs}" + (f" AP {known[-1]:.1f}" if known else ""))
     bar.set_postfix_str(", ".join(parts), refresh=False)
     bar.update(done - bar.n)
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class Study:
     """A question with a runner.
 
-    module: what follows ``python -m``. names: the stages in order, or whatever ``noun`` calls them.
+    module: what follows ``python -m``. names: the arms in order, or whatever ``noun`` calls them.
     recipe(name, protocol, dataset, imagenet): the recipe to run. reference(name): the paper's recipe for
     it. rows: what --list shows, one mapping per name.
     """
@@ -105,7 +105,7 @@ def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
     """What each planned run would do, as plain values."""
     return [
         {
-            "stage": planned.run.stage,
+            "arm": planned.run.arm,
             "seed": planned.run.seed,
             "run": planned.run.name,
             "state": planned.folder.state(),
@@ -125,7 +125,7 @@ def task_arguments(
     that a job does not depend on the environment it happens to get.
     """
     run = planned.run
-    words = ["-m", study.module, f"--{study.noun}", run.stage, "--seed", str(run.seed)]
+    words = ["-m", study.module, "--only", run.arm, "--seed", str(run.seed)]
     words += ["--protocol", run.recipe.protocol, "--runs", str(Path(options.runs).absolute())]
     words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
     words += ["--launcher", "local", "--no-report"]

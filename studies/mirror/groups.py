@@ -1,7 +1,7 @@
-"""Experiments and the parent run of each stage: created once, found by tag.
+"""Experiments and the parent run of each arm: created once, found by tag.
 
 MLflow has no unique constraint on runs and no "create if absent". Processes that share the folder of runs
-take turns (:func:`studies.mirror.store.store_lock`). Those that don't can still create a stage twice at
+take turns (:func:`studies.mirror.store.store_lock`). Those that don't can still create an arm twice at
 the same instant; everyone then agrees on the first of them, moves the seeds below it and deletes the
 others, at the latest when the next run starts, ends or is synchronised.
 """
@@ -19,7 +19,7 @@ from studies.mirror.layout import AP_KEYS, View
 from studies.mirror.store import artifact_location
 from studies.mirror.views import experiment_tags
 
-#: Final figures whose mean over seeds a stage shows.
+#: Final figures whose mean over seeds an arm shows.
 _MEANS = (
     *AP_KEYS,
     "AP_last",
@@ -54,17 +54,15 @@ def find_or_create_experiment(client: Any, uri: str, runs: Path, name: str) -> s
     return found.experiment_id
 
 
-def find_or_create_stage(client: Any, experiment: str, view: View) -> str:
-    """Run id of the parent of all seeds of a recipe at a stage; call it under the store's lock.
+def find_or_create_arm(client: Any, experiment: str, view: View) -> str:
+    """Run id of the parent of all seeds of a recipe at an arm; call it under the store's lock.
 
     A parent stands for one recipe: seeds of the demo and of the paper's protocol have no common mean.
     """
-    found = find_runs(
-        client, experiment, kind="stage", stage=view.stage, recipe_hash=view.tags["recipe_hash"]
-    )
+    found = find_runs(client, experiment, kind="stage", stage=view.arm, recipe_hash=view.tags["recipe_hash"])
     if not found:
-        tags = {**view.stage_tags(), "kind": "stage"}
-        found = [client.create_run(experiment, view.start, tags, view.stage)]
+        tags = {**view.arm_tags(), "kind": "stage"}
+        found = [client.create_run(experiment, view.start, tags, view.arm)]
     first, *rest = found
     if first.info.status == "RUNNING":
         # A group has no process that would end it. Left for last, so that it is done after a crash too.
@@ -78,23 +76,23 @@ def find_or_create_stage(client: Any, experiment: str, view: View) -> str:
     return first.info.run_id
 
 
-def summarise_stage(client: Any, experiment: str, stage: str) -> None:
-    """Write the mean over the finished seeds, and a 95 % t interval of AP, to a stage's run.
+def summarise_arm(client: Any, experiment: str, arm: str) -> None:
+    """Write the mean over the finished seeds, and a 95 % t interval of AP, to an arm's run.
 
     The step is the number of seeds, so the newest mean is the one that MLflow shows.
     """
     from mlflow.entities import Metric
 
-    seeds = _finished_by_seed(_children(client, experiment, stage))
+    seeds = _finished_by_seed(_children(client, experiment, arm))
     if not seeds:
         return
     end = max(run.info.end_time for run in seeds.values())
-    known = client.get_run(stage).data.metrics
+    known = client.get_run(arm).data.metrics
     figures = {key: value for key, value in _means(seeds).items() if known.get(key) != value}
     if figures:
         metrics = [Metric(key, value, end, len(seeds)) for key, value in figures.items()]
-        client.log_batch(stage, metrics=metrics)
-        client.set_terminated(stage, "FINISHED", end_time=end)
+        client.log_batch(arm, metrics=metrics)
+        client.set_terminated(arm, "FINISHED", end_time=end)
 
 
 def find_runs(client: Any, experiment: str, **tags: str) -> list[Any]:
@@ -135,8 +133,8 @@ def dataset_input(dataset: Mapping[str, Any]) -> Any:
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
 
 
-def _children(client: Any, experiment: str, stage: str) -> list[Any]:
-    return find_runs(client, experiment, **{"mlflow.parentRunId": stage})
+def _children(client: Any, experiment: str, arm: str) -> list[Any]:
+    return find_runs(client, experiment, **{"mlflow.parentRunId": arm})
 
 
 def _finished_by_seed(runs: list[Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class View:
     """
 
     study: str
-    stage: str
+    arm: str
     run: str
     record: str
     epoch: int
@@ -78,10 +78,11 @@ class View:
     dataset: dict[str, Any]
     digest: str
 
-    def stage_tags(self) -> dict[str, str]:
-        """Tags that the run shares with the other seeds of its stage."""
+    def arm_tags(self) -> dict[str, str]:
+        """Tags that the run shares with the other seeds of its arm."""
         shared = (
             "study",
+            "arm",
             "stage",
             "stage_number",
             "protocol",
@@ -116,7 +117,7 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
         points += _final_points(result)
     return View(
         study=identity["study"],
-        stage=identity["stage"],
+        arm=identity["arm"],
         run=folder.name,
         record=record_id(attempts),
         epoch=max(rows, default=0),
@@ -166,8 +167,9 @@ def _tags(
     dataset, hardware = identity["recipe"]["dataset"], environment.get("hardware", {})
     tags = {
         "study": identity["study"],
-        "stage": identity["stage"],
-        "stage_number": _stage_number(identity["stage"]),
+        "arm": identity["arm"],
+        "stage": identity["arm"],
+        "stage_number": _stage_number(identity["arm"]),
         "run": folder.name,
         "seed": identity["seed"],
         "protocol": identity["protocol"],
@@ -188,9 +190,9 @@ def _tags(
     return {key: str(value) for key, value in tags.items() if value is not None}
 
 
-def _stage_number(stage: str) -> int | None:
+def _stage_number(arm: str) -> int | None:
     """Place in the paper's Table 2 from 1, by which MLflow's tables are sorted; None in other studies."""
-    return STAGE_NAMES.index(stage) + 1 if stage in STAGE_NAMES else None
+    return STAGE_NAMES.index(arm) + 1 if arm in STAGE_NAMES else None
 
 
 def _command(command: Any) -> str | None:

@@ -13,11 +13,11 @@ from typing import Any
 from roadmap.record import RunFolder
 from studies.mirror.groups import (
     dataset_input,
+    find_or_create_arm,
     find_or_create_experiment,
-    find_or_create_stage,
     find_runs,
     log_params,
-    summarise_stage,
+    summarise_arm,
 )
 from studies.mirror.layout import ATTEMPT_TAGS, View, artifacts, read_view
 from studies.mirror.store import store_lock
@@ -54,11 +54,11 @@ class RecordMirror:
         return current.run_id, view
 
     def _find(self, view: View) -> _OpenRun:
-        """This record's run, created if it is not there, below its stage."""
+        """This record's run, created if it is not there, below its arm."""
         client = self._client
         with store_lock(self._runs):
             experiment = find_or_create_experiment(client, self._uri, self._runs, view.study)
-            stage = find_or_create_stage(client, experiment, view)
+            arm = find_or_create_arm(client, experiment, view)
             found = find_runs(client, experiment, kind="run", run=view.run, record=view.record)
             if found:
                 run, *copies = found
@@ -66,7 +66,7 @@ class RecordMirror:
                     client.delete_run(copy.info.run_id)
             else:
                 own = {"kind": "run", "record": view.record, "mlflow.user": getpass.getuser()}
-                tags = {**view.tags, **own, "mlflow.parentRunId": stage}
+                tags = {**view.tags, **own, "mlflow.parentRunId": arm}
                 run = client.create_run(experiment, view.start, tags, view.run)
             # Still under the lock: MLflow refuses an input that another process logs at the same moment.
             if not view.params.keys() <= run.data.params.keys():
@@ -74,7 +74,7 @@ class RecordMirror:
             if not run.inputs.dataset_inputs:
                 client.log_inputs(run.info.run_id, [dataset_input(view.dataset)])
         opened = _OpenRun(client, run, _steps(client, run, view) if found else set())
-        opened.send_tags({"mlflow.parentRunId": stage})
+        opened.send_tags({"mlflow.parentRunId": arm})
         return opened
 
     def _end(self, current: _OpenRun, view: View) -> None:
@@ -82,11 +82,11 @@ class RecordMirror:
         for path in artifacts(self._folder):
             client.log_artifact(current.run_id, str(path))
         client.set_terminated(current.run_id, view.status, end_time=view.end)
-        # Looked up again: processes that do not share a folder may have created a stage twice.
+        # Looked up again: processes that do not share a folder may have created an arm twice.
         with store_lock(self._runs):
-            stage = find_or_create_stage(client, current.experiment, view)
-            current.send_tags({"mlflow.parentRunId": stage})
-            summarise_stage(client, current.experiment, stage)
+            arm = find_or_create_arm(client, current.experiment, view)
+            current.send_tags({"mlflow.parentRunId": arm})
+            summarise_arm(client, current.experiment, arm)
         # Last: its presence means that everything before it arrived.
         current.send_tags({"mirrored": view.digest})
 

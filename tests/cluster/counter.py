@@ -75,7 +75,7 @@ class Counter:
         return 75 if self.stop else 0
 
     def _attempt(self) -> int:
-        identity = {"schema": 1, "study": self.run.study, "stage": self.run.stage, "seed": self.run.seed}
+        identity = {"schema": 1, "study": self.run.study, "arm": self.run.arm, "seed": self.run.seed}
         write_json(self.folder.path / "recipe.json", identity | {"recipe": to_json(self.run.recipe)})
         number = 1 + sum(event["event"] == "start" for event in self.folder.attempts())
         (self.folder.path / "failure.json").unlink(missing_ok=True)

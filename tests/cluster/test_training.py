@@ -165,7 +165,7 @@ def whole_roadmap(main_lab: Laboratory) -> None:
     """All seven stages as one array, then the report; the figures are those of the local run."""
     lab = main_lab.beside("whole")
     submission = submit_all(lab)
-    assert [task.stage for task in submission.tasks] == list(STAGE_NAMES)
+    assert [task.arm for task in submission.tasks] == list(STAGE_NAMES)
     lab.wait_until_over("roadmap", 500)
     assert_as_here(lab, *STAGE_NAMES)
     assert all(len(starts(stage_folder(lab, stage))) == 1 for stage in STAGE_NAMES)

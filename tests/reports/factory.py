@@ -123,12 +123,12 @@ def result_json(
 ) -> dict[str, Any]:
     """The content of result.json."""
     recipe = run.recipe
-    full = full_size_profile(run.stage)
-    own = full if recipe.protocol == "paper" else _demo_profile(run.stage)
-    milliseconds = latency if latency is not None else _latency(run.stage, run.seed, recipe.protocol)
+    full = full_size_profile(run.arm)
+    own = full if recipe.protocol == "paper" else _demo_profile(run.arm)
+    milliseconds = latency if latency is not None else _latency(run.arm, run.seed, recipe.protocol)
     final = recipe.training.epochs
     return {
-        "schema": 1, "study": run.study, "stage": run.stage, "seed": run.seed, "run": run.name,
+        "schema": 1, "study": run.study, "arm": run.arm, "seed": run.seed, "run": run.name,
         "recipe_hash": recipe.hash, "protocol": recipe.protocol, "finished": finished,
         "best": _figures(ap, final - recipe.training.evaluate_every),
         "last": _figures(last, final),
@@ -144,7 +144,7 @@ def result_json(
                      "data_wait": 0.04, "memory_mb": 612.0, "attempts": 1},
         "dataset": {**to_json(recipe.dataset), "skipped": {"train": 0, "val": 0}},
         "hardware": hardware,
-        "deviations": _deviations(recipe, run.stage),
+        "deviations": _deviations(recipe, run.arm),
     }  # fmt: skip
 
 
@@ -189,9 +189,9 @@ def _deviations(recipe: Recipe, stage: str) -> list[dict[str, Any]]:
 
 def _identity(run: Run) -> dict[str, Any]:
     return {
-        "schema": 1, "study": run.study, "stage": run.stage, "seed": run.seed,
+        "schema": 1, "study": run.study, "arm": run.arm, "seed": run.seed,
         "protocol": run.recipe.protocol, "recipe_hash": run.recipe.hash, "recipe": to_json(run.recipe),
-        "deviations": _deviations(run.recipe, run.stage),
+        "deviations": _deviations(run.recipe, run.arm),
     }  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def _environment(run: Run, hardware: dict[str, Any]) -> dict[str, Any]:
         "precision": "fp32", "determinism": "bitwise for the same number of threads and processes",
         "dataset": {**to_json(run.recipe.dataset), "path": "data", "train": {"skipped": []},
                     "val": {"skipped": []}},
-        "command": ["python", "-m", "studies.roadmap", "--stage", run.stage],
+        "command": ["python", "-m", "studies.roadmap", "--stage", run.arm],
     }  # fmt: skip
 
 

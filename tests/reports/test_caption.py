@@ -93,5 +93,5 @@ def test_a_deviation_of_some_stages_names_them(runs: Path) -> None:
     data["deviations"].append({"field": "precision", "paper": "float16", "here": "float32"})
     path.write_text(json.dumps(data))
     rows = {row.field: row for row in deviation_rows(group_of(runs))}
-    assert rows["precision"].stages == ("simota",)
-    assert rows["training.epochs"].stages == ()
+    assert rows["precision"].arms == ("simota",)
+    assert rows["training.epochs"].arms == ()

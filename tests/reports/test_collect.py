@@ -23,7 +23,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_a_finished_run_is_read_whole(runs: Path) -> None:
     write_run(runs, "simota", seed=3, ap=36.5, last=36.0, latency=20.0)
     (run,) = collect(runs, "roadmap").runs
-    assert (run.stage, run.seed, run.protocol) == ("simota", 3, "demo")
+    assert (run.arm, run.seed, run.protocol) == ("simota", 3, "demo")
     assert (run.best["AP"], run.last["AP"]) == (36.5, 36.0)
     assert run.recipe["training.epochs"] == 24
     assert run.latency is not None
@@ -47,8 +47,8 @@ def test_unfinished_and_failed_runs_are_listed_with_their_progress(runs: Path) -
     write_run(runs, "simota", state="interrupted")
     write_run(runs, "nms-free", state="failed")
     found = collect(runs, "roadmap")
-    assert [r.stage for r in found.runs] == ["baseline"]
-    by_stage = {u.stage: u for u in found.unfinished}
+    assert [r.arm for r in found.runs] == ["baseline"]
+    by_stage = {u.arm: u for u in found.unfinished}
     assert by_stage["simota"].state == "interrupted"
     assert (by_stage["simota"].epoch, by_stage["simota"].epochs) == (12, 24)
     assert by_stage["nms-free"].state == "failed"
@@ -97,7 +97,7 @@ def test_a_broken_record_is_skipped_counted_and_named(runs: Path, name: str) -> 
     broken = write_run(runs, "simota")
     breakage(broken)
     found = collect(runs, "roadmap")
-    assert [r.stage for r in found.runs] == ["baseline"]
+    assert [r.arm for r in found.runs] == ["baseline"]
     assert [s.run for s in found.skipped] == [broken.name]
     assert reason in found.skipped[0].reason
 
@@ -131,7 +131,7 @@ def test_a_torn_last_line_of_metrics_is_dropped(runs: Path) -> None:
 def test_only_the_studys_runs_are_read(runs: Path) -> None:
     write_run(runs, "baseline")
     write_run(runs, "simota", study="other")
-    assert [r.stage for r in collect(runs, "other").runs] == ["simota"]
+    assert [r.arm for r in collect(runs, "other").runs] == ["simota"]
 
 
 def test_nothing_at_all_says_how_to_start(runs: Path) -> None:

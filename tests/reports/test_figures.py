@@ -141,7 +141,7 @@ def test_intervals_need_several_seeds(runs: Path) -> None:
 def test_a_curve_is_the_mean_over_seeds_at_shared_epochs(runs: Path) -> None:
     write_run(runs, "simota", 0, ap=30.0)
     write_run(runs, "simota", 1, ap=40.0)
-    stage = table_of(runs).group.stages[0]
+    stage = table_of(runs).group.arms[0]
     found = curves.curve(stage.runs, lambda e: e.ap)
     assert found is not None
     assert list(found.epochs) == [4, 8, 12, 16, 20, 24]
@@ -219,8 +219,8 @@ def test_many_stages_are_cut_to_those_of_the_highest_ap(
         write_run(runs, f"trial-{index:02d}", ap=10.0 + index)
     monkeypatch.setattr(catalogue, "save", lambda figure, folder, name: ())
     drawn = catalogue.draw_all(table_of(runs), tmp_path)
-    assert [d.name for d in drawn] == ["stages", "speed_accuracy", "size_accuracy", "training_curves"]
-    assert all("the 16 stages of the highest AP" in d.text for d in drawn)
+    assert [d.name for d in drawn] == ["arms", "speed_accuracy", "size_accuracy", "training_curves"]
+    assert all("the 16 arms of the highest AP" in d.text for d in drawn)
 
 
 def test_stages_that_do_not_build_on_each_other_have_no_steps(runs: Path) -> None:

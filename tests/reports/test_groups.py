@@ -19,7 +19,7 @@ def groups(runs: Path) -> tuple[Group, ...]:
 def test_stages_stand_in_the_papers_order(runs: Path) -> None:
     write_study(runs, stages=tuple(reversed(STAGE_NAMES)))
     (group,) = groups(runs)
-    assert tuple(s.stage for s in group.stages) == STAGE_NAMES
+    assert tuple(s.arm for s in group.arms) == STAGE_NAMES
     assert group.warnings == ()
 
 
@@ -27,7 +27,7 @@ def test_seeds_of_one_recipe_belong_together(runs: Path) -> None:
     for seed in (2, 0, 1):
         write_run(runs, "simota", seed)
     (group,) = groups(runs)
-    assert group.stages[0].seeds == (0, 1, 2)
+    assert group.arms[0].seeds == (0, 1, 2)
 
 
 def test_protocols_and_datasets_never_share_a_group(runs: Path) -> None:

@@ -56,7 +56,7 @@ def test_json_is_one_document_and_nothing_else(runs: Path, tmp_path: Path) -> No
     write_run(runs, "simota", ap=36.5)
     done = reports("--runs", runs, "--no-figures", "--json", "--out", tmp_path / "elsewhere")
     data = json.loads(done.stdout)
-    row = next(row for row in data["groups"][0]["rows"] if row["stage"] == "simota")
+    row = next(row for row in data["groups"][0]["rows"] if row["arm"] == "simota")
     assert row["ap_best"] == 36.5
     assert row["paper_ap"] == 47.3
     assert (tmp_path / "elsewhere" / "report.md").exists()

@@ -71,7 +71,7 @@ def test_gains_use_common_seeds_only(runs: Path) -> None:
     write_run(runs, "simota", 0, ap=36.0)
     write_run(runs, "simota", 1, ap=10.0)
     table = table_of(runs)
-    row = next(r for r in table.rows if r.stage == "simota")
+    row = next(r for r in table.rows if r.arm == "simota")
     assert row.gain is not None
     assert row.gain.values == (6.0,)
     note = cells(table, "+SimOTA")["AP best epoch (%): gain"][1]
@@ -152,7 +152,7 @@ def test_latencies_of_other_hardware_are_not_averaged_in(runs: Path) -> None:
     write_run(runs, "simota", 0, latency=20.0)
     other = write_run(runs, "simota", 1, latency=500.0, hardware={**CPU, "name": "Slow CPU"})
     table = table_of(runs)
-    row = next(r for r in table.rows if r.stage == "simota")
+    row = next(r for r in table.rows if r.arm == "simota")
     assert row.latency is not None
     assert row.latency.values == (20.0,)
     assert row.seeds == (0, 1)
@@ -173,7 +173,7 @@ def test_a_run_without_latency(runs: Path) -> None:
 
 def test_csv_holds_unrounded_figures_and_says_that_they_are_not_comparable(runs: Path) -> None:
     write_run(runs, "simota", ap=36.54321)
-    rows = {row["stage"]: row for row in csv.DictReader(io.StringIO(csv_text(table_of(runs))))}
+    rows = {row["arm"]: row for row in csv.DictReader(io.StringIO(csv_text(table_of(runs))))}
     assert float(rows["simota"]["ap_best"]) == 36.54321
     assert rows["simota"]["ap_best_std"] == ""
     assert rows["simota"]["comparable_with_paper"] == "False"
@@ -205,8 +205,8 @@ def test_the_leading_stages_stay_in_their_order(runs: Path) -> None:
     write_study(runs)
     table = table_of(runs)
     kept = leading(table, 3)
-    assert [row.stage for row in kept.rows] == ["multi-positives", "simota", "nms-free"]
-    assert [s.stage for s in kept.group.stages] == ["multi-positives", "simota", "nms-free"]
+    assert [row.arm for row in kept.rows] == ["multi-positives", "simota", "nms-free"]
+    assert [s.arm for s in kept.group.arms] == ["multi-positives", "simota", "nms-free"]
     assert leading(table, 7) is table
 
 
@@ -222,7 +222,7 @@ def test_published_models() -> None:
 
 def test_plan_keeps_the_papers_rows_for_any_subset_of_stages() -> None:
     assert len(plan_rows(("simota",))) == 8
-    assert [plan.stage for plan in plan_rows(("other",))] == ["other"]
+    assert [plan.arm for plan in plan_rows(("other",))] == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.judging.claims import Arm, Claim, find_claim, paper_claims
+from reports.judging.claims import Claim, Side, find_claim, paper_claims
 from reports.judging.evidence import Conditions
 from reports.judging.gains import ASSUMED_SD, MIN_SEEDS, TOO_FEW_SEEDS, WITHIN_NOISE
 from reports.judging.verdicts import (
@@ -262,7 +262,7 @@ def test_every_table_has_claims_with_the_papers_figures() -> None:
 
 def test_the_two_sides_of_a_claim_differ_and_are_told_apart() -> None:
     for claim in paper_claims():
-        if isinstance(claim.before, Arm) and claim.after is not None:
+        if isinstance(claim.before, Side) and claim.after is not None:
             before, after = (flatten(to_json(arm.recipe)) for arm in (claim.before, claim.after))
             assert claim.before.matches(before), claim.key
             assert not claim.before.matches(after), claim.key
@@ -296,7 +296,7 @@ def record(
     name = f"{study}-{recipe.hash}-s{seed}-{finished}"
     dataset = {**asdict(recipe.dataset), "skipped": skipped or {"train": 0, "val": 0}}
     return RunRecord(
-        path=Path(name), study=study, stage="stage", seed=seed, run=name, recipe_hash=recipe.hash,
+        path=Path(name), study=study, arm="stage", seed=seed, run=name, recipe_hash=recipe.hash,
         protocol=recipe.protocol, finished=finished, recipe=flatten(to_json(recipe)),
         best={"epoch": 290, "AP": ap}, last={"epoch": 300, "AP": last}, profile={}, full_size_profile=None,
         latency=None, training={}, hardware={}, deviations=deviations, environment={}, dataset=dataset,

@@ -272,3 +272,12 @@ def test_only_folders_with_a_recipe_are_runs(tmp_path: Path) -> None:
     (tmp_path / "roadmap" / "slurm.log").write_text("")
     assert [run.name for run in find_runs(tmp_path)] == ["c-s0-1", "a-s0-1", "b-s0-1"]
     assert [run.name for run in find_runs(tmp_path, "roadmap")] == ["a-s0-1", "b-s0-1"]
+
+
+def test_records_of_before_studies_had_arms_are_read(tmp_path: Path) -> None:
+    """They called an arm ``stage``."""
+    for name in ("recipe.json", "result.json"):
+        (tmp_path / name).write_text('{"study": "roadmap", "stage": "simota", "seed": 0}')
+    folder = RunFolder(tmp_path)
+    assert folder.identity() == {"study": "roadmap", "arm": "simota", "seed": 0}
+    assert folder.result() == folder.identity()

@@ -49,7 +49,7 @@ def start_run(runs: Path, stage: str = "simota", seed: int = 0, epochs: int = 2)
     run = make_run(stage, seed)
     folder = RunFolder(runs / run.study / run.name)
     folder.path.mkdir(parents=True)
-    identity = {"study": run.study, "stage": stage, "seed": seed, "recipe": to_json(run.recipe)}
+    identity = {"study": run.study, "arm": stage, "seed": seed, "recipe": to_json(run.recipe)}
     write_json(folder.path / "recipe.json", identity)
     append_line(folder.path / "attempts.jsonl", {"event": "start", "attempt": 1, "pid": 1})
     for epoch in range(1, epochs + 1):

@@ -183,7 +183,7 @@ def test_runs_without_a_submission_are_shown(fake: FakeSlurm, runs: Path) -> Non
     start_run(runs, "baseline")
     assert studies(runs) == ("roadmap",)
     (only,) = overview("roadmap", runs).runs
-    assert (only.stage, only.state, only.submission) == ("baseline", "interrupted", None)
+    assert (only.arm, only.state, only.submission) == ("baseline", "interrupted", None)
 
 
 def test_cancel_takes_the_report_only_with_the_last_run(
@@ -202,7 +202,7 @@ def test_cancel_takes_the_report_only_with_the_last_run(
 
 
 def test_a_wrong_selection_names_the_right_ones(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
-    with pytest.raises(ValueError, match="has no stage 'simoto'; it has: simota"):
+    with pytest.raises(ValueError, match="has no arm 'simoto'; it has: simota"):
         steer.select(overview("roadmap", runs), ["simoto"])
     with pytest.raises(ValueError, match="has no seed 7; it has: 0, 1"):
         steer.select(overview("roadmap", runs), (), [7])
@@ -261,7 +261,7 @@ def test_wrong_calls_say_what_is_right(
     assert main(["status", "--study", "raodmap", "--runs", str(runs)]) == 2
     assert "no study 'raodmap'" in capsys.readouterr().err
     assert main(["retry", "--stage", "x", "--runs", str(runs)]) == 2
-    assert "has no stage 'x'; it has: simota" in capsys.readouterr().err
+    assert "has no arm 'x'; it has: simota" in capsys.readouterr().err
 
 
 def test_retry_dry_run_prints_the_script(

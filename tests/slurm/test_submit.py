@@ -48,7 +48,7 @@ def test_a_second_submission_starts_nothing_twice(fake: FakeSlurm, site: Site, r
     )
     second = submit("roadmap", [*TASKS, make_task("nms-free")], site, runs, REPORT)
     assert second.submission is not None
-    assert [(t.stage, t.seed) for t in second.submission.tasks] == [("simota", 1), ("nms-free", 0)]
+    assert [(t.arm, t.seed) for t in second.submission.tasks] == [("simota", 1), ("nms-free", 0)]
     assert [s.why for s in second.skipped] == [
         "already in the queue as job 101_0 (PENDING)",
         "already in the queue as job 101_1 (WARP_SPEED)",
@@ -173,7 +173,7 @@ def test_gpu_hours_by_hand(runs: Path) -> None:
     """At 1 TFLOP/s, 3.6e18 FLOPs take 3.6e6 s, which is 1000 h."""
     site = Site("x", gpus_per_node=4, tflops_per_gpu=1.0, time_limit="100:00:00")
     cost = budget.estimate(hand_tasks(), site, budget.known_throughput(site, runs))
-    assert [(s.stage, s.runs, s.gpu_hours) for s in cost.stages] == [("a", 2, 2000.0), ("b", 1, 2000.0)]
+    assert [(s.arm, s.runs, s.gpu_hours) for s in cost.arms] == [("a", 2, 2000.0), ("b", 1, 2000.0)]
     assert cost.gpu_hours == 4000.0
     assert cost.longest_hours == 500.0  # 2000 GPU-hours on four GPUs
     text = budget.describe(cost)

@@ -60,7 +60,7 @@ def test_looking_imports_nothing_heavy(module: str, arguments: list[str]) -> Non
 
 def test_list_as_json() -> None:
     rows = json.loads(call("studies.roadmap", "--list", "--json").stdout)
-    assert [row["stage"] for row in rows][:2] == ["baseline", "decoupled-head"]
+    assert [row["arm"] for row in rows][:2] == ["baseline", "decoupled-head"]
     assert [row["paper AP"] for row in rows] == [38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
 
 
@@ -70,7 +70,7 @@ def test_dry_run_as_json(tmp_path: Path) -> None:
         "--launcher", "local", "--runs", str(tmp_path),
     )  # fmt: skip
     document = json.loads(done.stdout)
-    assert [(run["stage"], run["seed"]) for run in document["runs"]] == [
+    assert [(run["arm"], run["seed"]) for run in document["runs"]] == [
         ("simota", 0),
         ("baseline", 0),
         ("simota", 1),

@@ -32,7 +32,7 @@ def write_start(runs: Path, stage: str, seed: int, time: str | None = None, **fa
     identity = {
         "schema": 1,
         "study": run.study,
-        "stage": stage,
+        "arm": stage,
         "seed": seed,
         "protocol": "demo",
         "recipe_hash": run.recipe.hash,
@@ -85,7 +85,7 @@ def write_result(folder: RunFolder, epochs: int, finished: str | None = None) ->
     """result.json as the runner writes it, with figures that differ by stage."""
     identity = folder.identity()
     assert identity is not None
-    stage, evaluated = identity["stage"], max(4, epochs // 4 * 4)
+    stage, evaluated = identity["arm"], max(4, epochs // 4 * 4)
     figures = {"epoch": evaluated, **average_precision(evaluated, stage)}
     profile = {
         "name": stage,
@@ -98,7 +98,7 @@ def write_result(folder: RunFolder, epochs: int, finished: str | None = None) ->
     spread = {"median": 8.0 + len(stage), "mean": 8.2, "p5": 7.5, "p95": 9.9}
     result = {
         "schema": 1,
-        **{key: identity[key] for key in ("study", "stage", "seed", "recipe_hash", "protocol")},
+        **{key: identity[key] for key in ("study", "arm", "seed", "recipe_hash", "protocol")},
         "run": folder.name,
         "finished": finished or now(),
         "best": figures,

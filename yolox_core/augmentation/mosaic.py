@@ -157,9 +157,11 @@ def _open(source: ImageSource, index: int, tile: Tile, scale: float) -> tuple[Im
     height, width = source.size(index)
     reduction = reduction_for(scale * math.sqrt(tile.height * tile.width / (height * width)))
     image = source.load_image(index, reduction)
-    if image.shape[:2] == (height, width):
-        reduction = 1
-    factors = reduction * tile.width / width, reduction * tile.height / height
+    if image.shape[:2] == (-(-height // reduction), -(-width // reduction)) != (height, width):
+        # Reduced sizes are rounded up: the last pixel may lie partly outside the picture.
+        factors = reduction * tile.width / width, reduction * tile.height / height
+    else:  # whole although a part was asked for, or fitted before it was cached
+        factors = tile.width / image.shape[1], tile.height / image.shape[0]
     return image, scaled_then_moved(*factors, tile.left, tile.top)
 
 

@@ -42,7 +42,8 @@ class ImageSource(Protocol):
     def load_image(self, index: int, reduction: int = 1) -> Image:
         """Pixels; with a ``reduction`` (1, 2, 4 or 8) both sides may be divided by it and rounded up.
 
-        A source may ignore the reduction (and return the full size) where it would save nothing.
+        A source may ignore the reduction where it would save nothing, and return the full size or, from a
+        cache, the picture as it was fitted into the training square. The array may be read-only.
         """
         ...
 

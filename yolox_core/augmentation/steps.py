@@ -56,14 +56,16 @@ def shift_hsv(image: Image, shifts: NDArray[np.int16]) -> Image:
     """Image with whole-number shifts of hue (half degrees), saturation and value."""
     if not shifts.any():
         return image
-    levels = np.arange(256)
-    table = np.stack(
-        [
-            (levels + shifts[0]) % 180,
-            np.clip(levels + shifts[1], 0, 255),
-            np.clip(levels + shifts[2], 0, 255),
-        ],
-        axis=-1,
-    ).astype(np.uint8)
-    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table[:, None])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    hue, *others = shifts.tolist()
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    # OpenCV's sums saturate at 0 and 255, which is the clipping wanted, and cost an eighth of a table.
+    up = (0.0, *(max(s, 0) for s in others), 0.0)
+    down = (0.0, *(max(-s, 0) for s in others), 0.0)
+    if any(up):
+        cv2.add(hsv, up, dst=hsv)
+    if any(down):
+        cv2.subtract(hsv, down, dst=hsv)
+    if hue:
+        table = ((np.arange(256) + hue) % 180).astype(np.uint8)
+        cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, 0), table), hsv, 0)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv)

@@ -10,7 +10,7 @@ files become BGR.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,12 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class PixelCache(Protocol):
+    """Images that need no decoding (:class:`yolox_core.data.image_cache.ImageCache`)."""
+
+    def get(self, index: int) -> Image | None: ...
+
+
 class CocoDataset:
     """Images and training objects of one split, in the order of the annotation file.
 
@@ -63,6 +69,7 @@ class CocoDataset:
     ) -> None:
         self.root = Path(root)
         self.split = split
+        self._cache: PixelCache | None = None
         self.folder = self.root / split
         self.annotation_file = annotation_file(self.root, split)
         if not self.folder.is_dir():
@@ -101,9 +108,12 @@ class CocoDataset:
         """(height, width, 3) uint8 BGR.
 
         With a reduction of 2, 4 or 8, JPEG files are decoded at that fraction of their size, rounded up
-        (several times faster); other formats come whole. Raises ImageError naming the file when it can't be
-        read, is damaged, or is not of the annotated size.
+        (several times faster); other formats come whole. With a cache (:meth:`use_cache`) the picture comes
+        as it was fitted into the training square, read-only. Raises ImageError naming the file when it can't
+        be read, is damaged, or is not of the annotated size.
         """
+        if self._cache is not None and (cached := self._cache.get(index)) is not None:
+            return cached
         name = self.name(index)
         try:
             data = np.fromfile(f"{self.folder}/{name}", np.uint8)
@@ -120,6 +130,10 @@ class CocoDataset:
                 name, f"decodes to {image.shape[1]}×{image.shape[0]}, annotated {width}×{height}"
             )
         return image
+
+    def use_cache(self, cache: PixelCache | None) -> None:
+        """Take pixels from a cache of fitted images where it has them; None decodes the files again."""
+        self._cache = cache
 
     def objects(self, index: int) -> ImageTargets:
         """Training objects: boxes clipped to the image, no crowds. The arrays are copies."""

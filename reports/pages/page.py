@@ -154,7 +154,9 @@ def as_json(collection: Collection, sections: Sequence[Section], judged: Sequenc
         "study": collection.study,
         "groups": [_group_json(section) for section in sections],
         "verdicts": verdict_records(judged),
-        "unfinished": [vars(u) for u in collection.unfinished],
+        "unfinished": [
+            {name: value for name, value in vars(u).items() if name != "path"} for u in collection.unfinished
+        ],
         "left_out": [vars(s) for s in collection.skipped],
     }
 

@@ -26,11 +26,15 @@ class NoFinishedRunsError(ValueError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl: epoch from 1, AP in percent (None when not evaluated), mean loss."""
+    """One line of metrics.jsonl: epoch from 1, AP in percent (None when not evaluated), mean loss.
+
+    row: the whole line.
+    """
 
     epoch: int
     ap: float | None
     loss: float | None
+    row: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Unfinished:
     epoch: int
     epochs: int | None
     reason: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,19 @@ class Collection:
 
 
 def collect(root: Path, study: str) -> Collection:
+    """As :func:`read_runs`, for a report: raises NoFinishedRunsError when no run is finished, naming what
+    was found instead.
+    """
+    found = read_runs(root, study)
+    if not found.runs:
+        raise NoFinishedRunsError(_nothing(root, study, found.unfinished, found.skipped))
+    return found
+
+
+def read_runs(root: Path, study: str) -> Collection:
     """Read every run of a study below ``root`` (``runs/``).
 
-    A run that was copied (same arm, seed and recipe twice) counts once, the newest. Raises
-    NoFinishedRunsError when no run is finished, naming what was found instead.
+    A run that was copied (same arm, seed and recipe twice) counts once, the newest.
     """
     runs: dict[tuple[str, int, str], RunRecord] = {}
     unfinished: list[Unfinished] = []
@@ -118,8 +132,6 @@ def collect(root: Path, study: str) -> Collection:
             found, other = sorted((found, other), key=lambda r: (r.finished, r.path.name), reverse=True)
             skipped.append(Skipped(other.path.name, f"a copy of {found.path.name} (same arm, seed, recipe)"))
         runs[key] = found
-    if not runs:
-        raise NoFinishedRunsError(_nothing(root, study, unfinished, skipped))
     ordered = sorted(runs.values(), key=lambda r: (r.arm, r.seed, r.recipe_hash))
     return Collection(study, tuple(ordered), tuple(unfinished), tuple(skipped))
 
@@ -218,7 +230,7 @@ def _epochs(rows: Sequence[Mapping[str, Any]]) -> tuple[Epoch, ...]:
         try:
             epoch, ap, loss = int(row["epoch"]), row.get("AP"), row.get("loss")
             by_epoch[epoch] = Epoch(
-                epoch, None if ap is None else float(ap), None if loss is None else float(loss)
+                epoch, None if ap is None else float(ap), None if loss is None else float(loss), row
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"metrics.jsonl, line {number} is not an epoch's ({error!r})") from error
@@ -232,7 +244,9 @@ def _unfinished(folder: RunFolder, identity: Mapping[str, Any]) -> Unfinished:
     failure = _mapping(folder.failure() or {}, "failure.json")
     reason = f"{failure.get('kind')}: {failure.get('message')}" if failure and state == "failed" else ""
     epoch = done[-1].epoch if done else 0
-    return Unfinished(folder.name, identity["arm"], identity["seed"], state, epoch, epochs, reason)
+    return Unfinished(
+        folder.name, identity["arm"], identity["seed"], state, epoch, epochs, reason, folder.path
+    )
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

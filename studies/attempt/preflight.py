@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roadmap.datasets import SPLITS, describe_dataset, resolve_dataset
+from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.record import RunFolder, RunLockedError, write_json
 from roadmap.redaction import public_uri
 from studies.mirror.own_store import store_file
@@ -227,7 +227,7 @@ def _check_dataset(argument: str | None) -> Finding:
     if root is None:
         return Finding("dataset", True, "none given: the embedded one, made on first use")
     facts = describe_dataset(root)
-    for split in SPLITS:
+    for split in find_splits(root):
         first = next((root / split).iterdir(), None)
         if first is None:
             return Finding("dataset", False, f"{root / split} is empty", "copy the images there")

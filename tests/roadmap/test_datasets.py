@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadmap import datasets
-from roadmap.datasets import EMBEDDED, describe_dataset, resolve_dataset
+from roadmap import annotations
+from roadmap.datasets import EMBEDDED, describe_dataset, find_splits, resolve_dataset
 
 COCO_MINI = Path(__file__).parents[3] / "shared" / "coco-mini"
 
@@ -24,6 +24,7 @@ COCO_MINI = Path(__file__).parents[3] / "shared" / "coco-mini"
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("COCO_DIR", raising=False)
 
 
@@ -112,12 +113,6 @@ def test_a_given_dataset_by_hand(tmp_path: Path) -> None:
     assert described.fingerprint == hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def test_coco_is_recognised_by_its_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "COCO_COUNTS", (3, 2, 2))
-    assert describe_dataset(_dataset(tmp_path / "coco")).coco
-    assert not describe_dataset(_dataset(tmp_path / "other", train=4)).coco
-
-
 def test_the_fingerprint_follows_the_contents_not_the_place(tmp_path: Path) -> None:
     one, two = _dataset(tmp_path / "a" / "coco"), _dataset(tmp_path / "b" / "coco")
     assert describe_dataset(one) == describe_dataset(two)
@@ -138,7 +133,7 @@ def test_a_changed_file_is_looked_at_again(tmp_path: Path) -> None:
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _dataset(tmp_path / "mine")
     before = describe_dataset(root)
-    monkeypatch.setattr(datasets, "_parsed", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(annotations, "_parsed", lambda path: pytest.fail(f"{path} was read again"))
     assert describe_dataset(root) == before
 
 
@@ -165,6 +160,52 @@ def test_broken_files_are_named(tmp_path: Path, split: str, text: str, message: 
         describe_dataset(root)
 
 
+def test_a_split_without_annotations_is_refused_before_anything_is_planned(tmp_path: Path) -> None:
+    root = _dataset(tmp_path / "mine")
+    content = _content(2) | {"annotations": []}
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"instances_val2017\.json lists no annotations"):
+        describe_dataset(root)
+
+
+def test_splits_are_found_under_the_names_that_exports_use(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    for split, images in (("train", 3), ("valid", 2), ("test", 1)):
+        (root / split).mkdir(parents=True)
+        (root / split / "_annotations.coco.json").write_text(json.dumps(_content(images)))
+    assert resolve_dataset(str(root)) == root
+    assert find_splits(root) == ("train", "valid")
+    described = describe_dataset(root)
+    assert (described.train_images, described.val_images) == (3, 2)
+    assert find_splits(root, val="test") == ("train", "test")
+    assert describe_dataset(root, ("train", "test")).fingerprint != described.fingerprint
+
+
+def test_the_users_split_names_in_cocos_layout(tmp_path: Path) -> None:
+    root = _dataset(tmp_path / "mine")
+    (root / "annotations" / "instances_val2017.json").rename(root / "annotations" / "instances_night.json")
+    (root / "val2017").rename(root / "night")
+    assert resolve_dataset(str(root), val_split="night") == root
+    assert find_splits(root, val="night") == ("train2017", "night")
+    with pytest.raises(ValueError, match=r"instances_val2017\.json is missing"):
+        resolve_dataset(str(root))
+    with pytest.raises(ValueError, match=r"instances_day\.json is missing"):
+        resolve_dataset(str(root), train_split="day", val_split="night")
+    with pytest.raises(ValueError, match="both 'night'; give two different ones"):
+        resolve_dataset(str(root), train_split="night", val_split="night")
+
+
+def test_split_names_without_a_dataset_are_refused() -> None:
+    with pytest.raises(ValueError, match="give --data DIR too"):
+        resolve_dataset(None, val_split="test")
+
+
+def test_yolos_layout_is_answered_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: [a]")
+    with pytest.raises(ValueError, match=r"YOLO's layout .*python -m studies\.convert --data .* --out"):
+        resolve_dataset(str(tmp_path))
+
+
 def test_splits_with_other_categories_are_refused(tmp_path: Path) -> None:
     root = _dataset(tmp_path / "mine")
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(_content(2, start=5)))
@@ -177,8 +218,8 @@ def test_splits_with_other_categories_are_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _skim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_PARSE_UP_TO", 0)
-    monkeypatch.setattr(datasets, "_CHUNK", 97)
+    monkeypatch.setattr(annotations, "_PARSE_UP_TO", 0)
+    monkeypatch.setattr(annotations, "_CHUNK", 97)
 
 
 def _order(content: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
@@ -193,9 +234,9 @@ def test_skimming_finds_what_parsing_finds(
 ) -> None:
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(_order(_content(123, categories=30), ("info", *keys)), indent=indent))
-    parsed = datasets._parsed(path)
-    monkeypatch.setattr(datasets, "_parsed", lambda p: pytest.fail("there was no doubt"))
-    assert datasets._skimmed(path) == parsed
+    parsed = annotations._parsed(path)
+    monkeypatch.setattr(annotations, "_parsed", lambda p: pytest.fail("there was no doubt"))
+    assert annotations._skimmed(path) == parsed
 
 
 @pytest.mark.usefixtures("_skim")
@@ -234,9 +275,9 @@ def test_images_are_counted_wherever_the_file_is_cut(images: int, chunk: int, de
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder) / "instances.json"
         path.write_text(text)
-        patch.setattr(datasets, "_CHUNK", chunk)
+        patch.setattr(annotations, "_CHUNK", chunk)
         # A piece shorter than an image separates its keys: that must raise doubt, never a wrong count.
-        assert datasets._skimmed(path) == datasets._parsed(path)
+        assert annotations._skimmed(path) == annotations._parsed(path)
 
 
 @pytest.mark.skipif(not COCO_MINI.is_dir(), reason="no COCO sample beside the checkout")

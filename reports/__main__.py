@@ -53,7 +53,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the report and print its tables; the exit status."""
-    options = parser().parse_args(arguments)
+    return build_and_show(parser().parse_args(arguments))
+
+
+def build_and_show(options: argparse.Namespace) -> int:
+    """What :func:`main` does with its options."""
     from reports.build import build_report
     from reports.records.collect import NoFinishedRunsError
 

@@ -28,7 +28,9 @@ def submit_study(
     _check_address(site.tracking_uri, f"tracking_uri of site {site.name}")
     runs = Path(options.runs).absolute()
     tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
-    report = ("-m", "reports", "--study", study.name, "--runs", str(runs))
+    report: tuple[str, ...] = ("-m", "studies.report", "--study", study.name, "--runs", str(runs))
+    if options.tracking:  # the site's is in the job's environment
+        report += ("--tracking", options.tracking)
     try:
         outcome = submit(
             study.name,

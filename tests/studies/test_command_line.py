@@ -17,6 +17,7 @@ COMMANDS = {
     "studies.profile": (["--help"],),
     "studies.evaluate": (["--help"],),
     "studies.export": (["--help"],),
+    "studies.report": (["--help"],),
     "studies.sync": (["--help"],),
     "reports": (["--help"],),
     "slurm": (["--help"], ["sites"]),

@@ -1,0 +1,44 @@
+"""A study's report, and its copy in MLflow: what the job behind an array runs.
+
+    python -m studies.report --study roadmap --runs DIR --tracking http://tracking:5000
+
+Does what python -m reports does, with its options and exit status, then sends the report and whatever of the
+study's records MLflow still lacks. MLflow's troubles are said and change nothing: python -m studies.sync
+sends the rest later.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from reports.__main__ import CLAIM_FAILED, build_and_show
+from reports.__main__ import parser as reports_parser
+from studies.mirror.report import mirror_study
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the report, print its tables, mirror it; the exit status of ``python -m reports``."""
+    parser = reports_parser()
+    parser.prog = "python -m studies.report"
+    parser.description, _, parser.epilog = (__doc__ or "").partition("\n")
+    parser.add_argument(
+        "--tracking",
+        metavar="URI",
+        help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
+    )
+    options = parser.parse_args(arguments)
+    status = build_and_show(options)
+    if status not in (0, CLAIM_FAILED):
+        return status
+    if options.out is None:
+        problem = mirror_study(options.runs, options.study, options.tracking)
+    else:
+        problem = "the report is not mirrored: MLflow shows the one beside the runs; leave --out away"
+    if problem:
+        print(f"warning: {problem}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

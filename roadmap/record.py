@@ -159,7 +159,7 @@ class RunFolder:
     def is_locked(self) -> bool:
         """Whether a process on this machine (or on a shared file system with locks) works on the run."""
         try:
-            file = (self.path / "lock").open("r+")
+            file = (self.path / "lock").open("r")  # enough for a shared lock, of another account's run too
         except FileNotFoundError:
             return False
         with file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from slurm import announce, steer
 from slurm.check import preflight
 from slurm.client import SlurmError
 from slurm.overview import Overview, RunStatus, overview, studies
+from slurm.ownership import whose
 from slurm.probe import probe
 from slurm.site import load_site, site_names
 
@@ -21,7 +23,7 @@ examples:
   python -m slurm status                                 every run of every study
   python -m slurm logs --only simota --seed 0            the tail of its log
   python -m slurm retry --study roadmap                  what ended without a result, once more
-  python -m slurm resubmit --study roadmap               what is missing, but for what failed by itself
+  python -m slurm resubmit --study roadmap               what is missing, but for what failed or was cancelled
   python -m slurm check --site my-cluster.toml           is the cluster ready? tells what to fix
 
 Studies are submitted by their own commands: python -m studies.roadmap --site my-cluster.toml
@@ -33,10 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 the check failed or there is nothing to show, 2 a wrong call or no Slurm."""
     options = _parser().parse_args(arguments)
     try:
-        return options.carry_out(options)
+        status = options.carry_out(options)
+        sys.stdout.flush()
+        return status
     except (ValueError, SlurmError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, head perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        print(f"error: {error}{whose(error.filename)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, summary in (
         ("retry", "submit again what ended without a result"),
-        ("resubmit", "submit what is missing: neither finished, nor in the queue, nor failed by itself"),
+        (
+            "resubmit",
+            "submit what is missing: neither finished, nor in the queue, nor failed by itself, nor cancelled",
+        ),
     ):
         command = _command(commands, name, _again, summary)
         _selection(command)
@@ -181,7 +197,7 @@ def _again(options: argparse.Namespace) -> int:
         raise ValueError(f"no studies in {options.runs}")
     answers = []
     for study in chosen:
-        outcome, failed = steer.again(
+        outcome, left = steer.again(
             options.command,
             study,
             options.runs,
@@ -195,7 +211,8 @@ def _again(options: argparse.Namespace) -> int:
             {
                 "study": study,
                 "outcome": announce.outcome_json(outcome) if outcome else None,
-                "failed": [row.run for row in failed],
+                "failed": [row.run for row in left if row.state == "failed"],
+                "cancelled": [row.run for row in left if row.state == "cancelled"],
             }
         )
         if not options.json:
@@ -204,8 +221,9 @@ def _again(options: argparse.Namespace) -> int:
                 if outcome
                 else f"{study}: nothing to {options.command}"
             )
-            for row in failed:
-                print(f"failed by itself, see python -m slurm retry: {row.run} ({row.last_end})")
+            for row in left:
+                why = "failed by itself" if row.state == "failed" else "somebody's wish"
+                print(f"{why}, see python -m slurm retry: {row.run} ({row.last_end})")
     if options.json:
         print(json.dumps(answers, indent=1))
     return 0

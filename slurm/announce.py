@@ -10,6 +10,7 @@ from slurm import budget, submission
 from slurm.check import Report
 from slurm.overview import Overview, RunStatus
 from slurm.progress import duration
+from slurm.quoting import shell
 from slurm.site import Site
 from slurm.submit import Outcome
 
@@ -46,7 +47,8 @@ def outcome_text(outcome: Outcome, dry_run: bool) -> str:
         report = f", report job {sent.report_job}" if sent.report_job is not None else ""
         lines.append(f"submitted {len(sent.tasks)} runs as job {sent.job}{report} on site {sent.site.name}")
         lines.append(f"kept in {sent.folder}")
-        lines.append(f"see: python -m slurm status --study {sent.study} --runs {sent.folder.parents[2]}")
+        runs = shell(str(sent.folder.parents[2]))
+        lines.append(f"see: python -m slurm status --study {sent.study} --runs {runs}")
     elif not outcome.scripts:
         lines.append("nothing to submit")
     lines += [f"note: {note}" for note in outcome.notes]

@@ -46,7 +46,9 @@ requeue() {  # why
     if [ "$state" != RUNNING ]; then
         echo "slurm: not requeued, Slurm says '$state' of this task"
     elif [ "$restarts" -ge @{max_requeues} ]; then
-        echo "slurm: not requeued, this was restart @{max_requeues}, the last one (max_requeues of the site)"
+        give_up "this was restart @{max_requeues}, the last one (max_requeues of the site)"
+    elif [ "$idle" -ge 2 ]; then
+        give_up "two attempts in a row made no progress: no epoch, no checkpoint"
     elif scontrol requeue "$task"; then
         echo "slurm: requeued ($1)"
         exit 0
@@ -59,13 +61,29 @@ requeue_at_most() {  # times, why; nothing is requeued that cannot be counted
         [ "$(grep -c "$(printf '\trequeue\t[0-9]*\t%s$' "$2")" "$history")" -le "$1" ]; then
         requeue "$2"
     else
-        echo "slurm: not requeued, $2 more than $1 times"
+        give_up "$2 more than $1 times"
     fi
 }
+give_up() {  # why
+    echo "slurm: not requeued, $1"
+    note over "$status" "$1"
+}
+# What changes with every epoch and every checkpoint.
+how_far() {
+    ls "$run/checkpoints" 2> /dev/null
+    wc -l 2> /dev/null < "$run/metrics.jsonl"
+}
+
+# Whatever ends this script before the run is on record failed to start it: no fault of the run's.
+note start 0 ""
+trap 'note end "$?" launch' EXIT
 
 # The site's environment.
 cd @{directory} || exit 66
 @{environment}
+# The user's own formats and filters would change what Slurm's commands answer here; SLURM_EXPORT_ENV (from
+# sbatch --export) would keep from the run's processes what is set above.
+unset "${!SQUEUE_@}" "${!SCONTROL_@}" SLURM_EXPORT_ENV
 
 # Our run and its command line: the line that begins with our index.
 run=
@@ -74,9 +92,9 @@ while read -r number name words; do
 done < "$folder/tasks.txt"
 if [ -z "$run" ]; then echo "slurm: no task $index in $folder/tasks.txt"; exit 65; fi
 echo "slurm: $(date -u +%FT%TZ) task $task on ${SLURM_JOB_NODELIST:-?}, restart $restarts: ${command[*]}"
-note start 0 ""
 attempts=$run/attempts.jsonl
 before=$(wc -l 2> /dev/null < "$attempts" || echo 0)
+far_before=$(how_far)
 
 # One process per GPU, in the background, so that signals reach this shell while it waits.
 status=75
@@ -93,17 +111,36 @@ if [ -z "$signalled" ]; then
 fi
 
 # How it ended: by the run's own record, where this attempt has left an end, for srun reports the worst of all
-# processes.
+# processes, and a signal may kill one that has already finished.
+trap - EXIT
 reason=$(tail -n "+$((before + 1))" "$attempts" 2> /dev/null | tail -n 1 |
     sed -n 's/.*"event": "end".*"reason": "\([a-z-]*\)".*/\1/p')
+if [ "$status" -gt 128 ] && [ "$reason" = finished ]; then status=0; fi
+case $status in 0 | 2 | 73 | 75) ;; *)
+    if [ "$status" -le 128 ] && [ "$(wc -l 2> /dev/null < "$attempts" || echo 0)" -le "$before" ]; then
+        reason=launch  # srun, the container or the interpreter failed before the run began
+    fi ;;
+esac
 note end "$status" "${reason:-$signalled}"
-if [ "$status" -eq 0 ]; then
-    echo "slurm: finished"
-elif [ "$status" -eq 75 ] || { [ "$status" -gt 128 ] && [ "$reason" = signal ]; }; then
+
+# Attempts in a row that made no progress; one that waited for a lock was none.
+idle=0
+if [ "$status" -eq 73 ]; then :
+elif [ "$(how_far)" != "$far_before" ]; then note progress "$status" ""
+elif note idle "$status" ""; then
+    idle=$(awk -F '\t' '$5 == "progress" {n = 0} $5 == "idle" {n++} END {print n}' "$history")
+else
+    idle=2  # nothing is requeued that cannot be counted
+fi
+
+if [ "$status" -eq 75 ] || { [ "$status" -gt 128 ] && [ "$reason" = signal ]; }; then
     requeue checkpointed
 elif [ "$status" -eq 73 ]; then  # another process holds the run, on a lost node perhaps: look again later
     requeue_at_most 10 locked
 elif [ "$status" -gt 128 ] && [ -z "$reason" ]; then  # killed, by someone or before it could heed a warning
-    if [ -n "$signalled" ]; then requeue interrupted; else requeue_at_most 3 killed; fi
+    if [ -n "$signalled" ]; then requeue interrupted; else note requeue "$status" killed; requeue killed; fi
+else
+    if [ "$status" -eq 0 ]; then echo "slurm: finished"; fi
+    note over "$status" ""
 fi
 exit "$status"

@@ -14,10 +14,15 @@ from slurm.submission import Task
 
 @dataclass(frozen=True)
 class Throughput:
-    """Sustained training TFLOP/s (2 × multiply-adds, 10¹²) of one GPU, and where the figure is from."""
+    """Sustained training TFLOP/s (2 × multiply-adds, 10¹²) of one GPU, and where the figure is from.
+
+    protocol, device: what the probe trained, and on what; empty when not known.
+    """
 
     tflops: float
     source: str
+    protocol: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,17 @@ class ArmCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """GPU-hours per arm and in total. longest_hours: of the longest run, on all its GPUs."""
+    """GPU-hours per arm and in total. longest_hours: of the longest run, on all its GPUs. job_hours: of one
+    job at most. doubts: why the throughput may not be that of these runs.
+    """
 
     throughput: Throughput | None
     arms: tuple[ArmCost, ...]
     gpu_hours: float | None
     longest_hours: float | None
     job_hours: float | None
+    max_requeues: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def probe_file(runs: Path, site: Site) -> Path:
@@ -58,7 +67,14 @@ def known_throughput(site: Site, runs: Path) -> Throughput | None:
     if measured is None:
         return None
     try:
-        return Throughput(float(measured["tflops_per_gpu"]), f"the probe of {measured['time']}")
+        protocol, device = str(measured.get("protocol", "")), str(measured.get("device", ""))
+        what = ", ".join(
+            part
+            for part in (f"{protocol} protocol" if protocol else "", f"on {device}" if device else "")
+            if part
+        )
+        source = f"the probe of {measured['time']}{f': {what}' if what else ''}"
+        return Throughput(float(measured["tflops_per_gpu"]), source, protocol, device)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no probe result ({error!r}); run python -m slurm probe again") from error
 
@@ -78,7 +94,25 @@ def estimate(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -
         _total([arm.gpu_hours for arm in arms]),
         None if hours is None else hours / max(1, site.tasks),
         seconds(site.time_limit) / 3600 if site.time_limit else None,
+        site.max_requeues,
+        _doubts(tasks, site, throughput),
     )
+
+
+def _doubts(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -> tuple[str, ...]:
+    """Why a probe's figure may not be that of these runs."""
+    if throughput is None:
+        return ()
+    doubts = []
+    others = sorted({task.protocol for task in tasks} - {"", throughput.protocol})
+    if throughput.protocol and others:
+        doubts.append(
+            f"the probe trained the {throughput.protocol} protocol, these runs train {', '.join(others)}: "
+            f"measure again with python -m slurm probe --protocol {others[0]}"
+        )
+    if throughput.device == "cpu" and site.gpus:
+        doubts.append("the probe ran on a processor, these runs ask for GPUs: measure again where they run")
+    return tuple(doubts)
 
 
 def check_budget(cost: Estimate, max_gpu_hours: float | None) -> None:
@@ -118,10 +152,18 @@ def describe(cost: Estimate) -> str:
             f"at {cost.throughput.tflops:g} TFLOP/s per GPU ({cost.throughput.source}); training only"
         )
     if cost.longest_hours is not None and cost.job_hours is not None and cost.longest_hours > cost.job_hours:
+        times = cost.longest_hours / cost.job_hours
+        outcome = (
+            f"it will be requeued about {times:.0f} times"
+            if times <= cost.max_requeues
+            else f"it would be requeued about {times:.0f} times and stops after max_requeues = "
+            f"{cost.max_requeues}; raise that, or give runs more time or GPUs"
+        )
         lines.append(
             f"the longest run takes about {cost.longest_hours:.3g} h, jobs last {cost.job_hours:.3g} h: "
-            f"it will be requeued about {cost.longest_hours / cost.job_hours:.0f} times"
+            f"{outcome}"
         )
+    lines += [f"doubtful: {doubt}" for doubt in cost.doubts]
     return "\n".join(lines)
 
 
@@ -131,6 +173,7 @@ def to_json(cost: Estimate) -> dict[str, Any]:
         "tflops_per_gpu": cost.throughput.tflops if cost.throughput else None,
         "throughput_source": cost.throughput.source if cost.throughput else None,
         "gpu_hours": cost.gpu_hours,
+        "doubts": list(cost.doubts),
         "arms": [
             {"arm": s.arm, "runs": s.runs, "training_flops": s.flops, "gpu_hours": s.gpu_hours}
             for s in cost.arms

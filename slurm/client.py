@@ -6,6 +6,7 @@ MinJobAge); older ones are known to ``sacct`` where there is accounting, else to
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,17 @@ ENDED = frozenset({
     "DEADLINE", "LAUNCH_FAILED", "RECONFIG_FAIL", "REVOKED",
 })
 # fmt: on
+#: Variables that change what Slurm's commands print or select.
+_READING = ("SQUEUE_", "SACCT_", "SINFO_", "SCANCEL_", "SCONTROL_")
+#: Where a job goes is the user's choice where its script leaves it open; any other SBATCH_ variable would
+#: change what the script decides (the job's name, by which we find it, its array, signal and log).
+_WHERE = {
+    "SBATCH_ACCOUNT": "--account",
+    "SBATCH_CONSTRAINT": "--constraint",
+    "SBATCH_PARTITION": "--partition",
+    "SBATCH_QOS": "--qos",
+    "SBATCH_RESERVATION": "--reservation",
+}
 #: Seconds until a silent Slurm command counts as unanswered; they retry inside for some time.
 _PATIENCE = 120
 
@@ -75,7 +87,7 @@ def sbatch(script: Path, dependency: str = "") -> int:
     options = ["--parsable"]
     if dependency:
         options.append(f"--dependency={dependency}")
-    answer = _run(["sbatch", *options, str(script)])
+    answer = _run(["sbatch", *options, str(script)], _open_choices(script))
     number = answer.strip().splitlines()[-1].split(";")[0] if answer.strip() else ""
     if not number.isdigit():
         raise SlurmError(f"sbatch answered {answer!r} instead of a job id")
@@ -90,7 +102,8 @@ def queue(names: Sequence[str]) -> list[Job]:
     if not names:
         return []
     fields = "%j|%F|%K|%T|%N|%r"
-    answer = _run(["squeue", "--noheader", "--array", "--states=all", f"--format={fields}", *_named(names)])
+    options = ["--noheader", "--all", "--array", "--states=all", f"--format={fields}"]
+    answer = _run(["squeue", *options, *_named(names)])
     return [_queued(line) for line in answer.splitlines() if line.count("|") >= 5]
 
 
@@ -103,7 +116,7 @@ def accounting(names: Sequence[str], since: str) -> list[Job] | None:
         return None
     fields = "JobName,JobID,State,NodeList,ExitCode"
     try:
-        options = ["--noheader", "--parsable2", "--allocations", f"--format={fields}"]
+        options = ["--noheader", "--allusers", "--parsable2", "--allocations", f"--format={fields}"]
         answer = _run(["sacct", *options, f"--starttime={since}", *_named(names)])
     except SlurmError as error:
         if "accounting storage is disabled" in str(error).lower():
@@ -113,11 +126,61 @@ def accounting(names: Sequence[str], since: str) -> list[Job] | None:
     return [job for job in found if job is not None]
 
 
+def job_state(number: int) -> Job | None:
+    """A plain job, None when Slurm knows it no more; asks for this job only, not for the whole queue.
+
+    Raises SlurmError when Slurm does not answer.
+    """
+    fields = "%j|%F|%K|%T|%N|%r"
+    options = ["--noheader", "--all", "--states=all", f"--format={fields}", f"--jobs={number}"]
+    try:
+        answer = _run(["squeue", *options])
+    except SlurmError as error:
+        if "invalid job id" in str(error).lower():
+            return None
+        raise
+    return next((_queued(line) for line in answer.splitlines() if line.count("|") >= 5), None)
+
+
+def hides_jobs() -> bool:
+    """Whether Slurm keeps other accounts' jobs from us (PrivateData); taken for granted when it is silent."""
+    if os.geteuid() == 0:
+        return False
+    try:
+        told = _run(["scontrol", "show", "config"])
+    except SlurmError:
+        return True
+    settings = [line.partition("=")[2] for line in told.splitlines() if line.startswith("PrivateData")]
+    return any("jobs" in setting or "all" in setting.split(",") for setting in settings)
+
+
 def cancel(ids: Iterable[str]) -> None:
-    """Cancel jobs or array tasks. Raises SlurmError with Slurm's reason."""
+    """Cancel jobs or array tasks, with one request per array. Raises SlurmError with Slurm's reason."""
     wanted = list(ids)
     if wanted:
-        _run(["scancel", *wanted])
+        _run(["scancel", *as_ranges(wanted)])
+
+
+def as_ranges(ids: Iterable[str]) -> list[str]:
+    """Array tasks as ranges, other jobs as they are: 12_0, 12_1, 12_2, 12_5, 13 is 12_[0-2,5], 13."""
+    arrays: dict[str, list[int]] = {}
+    for one in ids:
+        job, _, index = one.partition("_")
+        arrays.setdefault(job, []).extend([int(index)] if index else [])
+    return [_range(job, sorted(set(tasks))) for job, tasks in arrays.items()]
+
+
+def _range(job: str, tasks: Sequence[int]) -> str:
+    if len(tasks) < 2:
+        return f"{job}_{tasks[0]}" if tasks else job
+    runs: list[list[int]] = []
+    for task in tasks:
+        if runs and task == runs[-1][-1] + 1:
+            runs[-1].append(task)
+        else:
+            runs.append([task])
+    words = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"{job}_[{','.join(words)}]"
 
 
 def partitions() -> str:
@@ -128,14 +191,45 @@ def partitions() -> str:
         return f"(sinfo: {error})"
 
 
+def why_silent() -> str:
+    """Why Slurm does not answer from here; empty when it does."""
+    try:
+        _run(["sinfo", "--noheader", "--format=%P"])
+    except SlurmError as error:
+        return str(error)
+    return ""
+
+
 def _named(names: Sequence[str]) -> list[str]:
     return [f"--name={','.join(names)}"]
 
 
-def _run(command: Sequence[str]) -> str:
+def _open_choices(script: Path) -> frozenset[str]:
+    """SBATCH_ variables that may speak: what they choose, the script leaves open."""
+    text = script.read_text(encoding="utf-8") if script.exists() else ""
+    given = {line.split("=")[0].removeprefix("#SBATCH ") for line in text.splitlines()}
+    return frozenset(name for name, option in _WHERE.items() if option not in given)
+
+
+def _environment(kept: frozenset[str]) -> dict[str, str]:
+    """Ours, without the user's own formats, filters and defaults of Slurm's commands."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_READING) and (not name.startswith("SBATCH_") or name in kept)
+    }
+
+
+def _run(command: Sequence[str], kept: frozenset[str] = frozenset()) -> str:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_PATIENCE
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+            env=_environment(kept),
         )
     except FileNotFoundError as error:
         raise SlurmError(f"{command[0]} is not on PATH; is this a login node of the cluster?") from error

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import secrets
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 from roadmap.record import write_atomic
 from slurm import client
 from slurm.limits import check_request
+from slurm.ownership import whose
 from slurm.script import Surroundings, errand_script
 from slurm.site import Site
 
-#: Seconds between two looks at the queue.
-_PAUSE = 1.0
+#: Seconds between two looks at the job: the first, and the longest, when nothing changes.
+_PAUSES = (1.0, 30.0)
 #: The errands' own time limit.
 _TIME_LIMIT = "15:00"
 
@@ -50,7 +51,7 @@ def errand_folder(name: str, runs: Path) -> Path:
         folder.mkdir(parents=True)
     except OSError as error:
         raise ValueError(
-            f"cannot write to the runs folder from here: {error}; choose another --runs"
+            f"cannot write to the runs folder from here: {error}{whose(folder)}; choose another --runs"
         ) from error
     return folder
 
@@ -73,25 +74,33 @@ def run_errand(name: str, arguments: Sequence[str], site: Site, folder: Path, pa
     except client.SlurmError as error:
         raise client.SlurmError(f"{error}\nthe cluster offers:\n{client.partitions()}") from error
     print(f"job {number} is submitted; its log: {folder / 'job.log'}", file=sys.stderr)
-    return _wait(job_name, number, folder, patience)
+    try:
+        return _wait(number, folder, patience)
+    except KeyboardInterrupt:
+        client.cancel([str(number)])
+        print(f"job {number} is cancelled", file=sys.stderr)
+        raise
 
 
-def _wait(job_name: str, number: int, folder: Path, patience: float) -> Errand:
-    end = time.monotonic() + patience
+def _wait(number: int, folder: Path, patience: float) -> Errand:
+    """Look at the job, less and less often while it stays as it is."""
+    end = monotonic() + patience
     told = ""
+    pause = _PAUSES[0]
     while True:
-        found = client.queue([job_name])
-        if not found or found[0].ended:
-            state, reason = (found[0].state, found[0].reason) if found else ("", "")
+        found = client.job_state(number)
+        if found is None or found.ended:
+            state, reason = (found.state, found.reason) if found else ("", "")
             return Errand(folder, number, state, reason)
-        now = f"{found[0].state.lower()} {found[0].reason}".strip()
+        now = f"{found.state.lower()} {found.reason}".strip()
         if now != told:
             print(f"job {number}: {now}", file=sys.stderr)
-            told = now
-        if time.monotonic() > end:
+            told, pause = now, _PAUSES[0]
+        if monotonic() > end:
             client.cancel([str(number)])
             raise client.SlurmError(
                 f"job {number} was still {now} after {patience:.0f} s and is cancelled; "
                 "wait longer with --wait, or ask for less"
             )
-        time.sleep(_PAUSE)
+        sleep(pause)
+        pause = min(1.5 * pause, _PAUSES[1])

@@ -13,8 +13,18 @@ from typing import Any
 
 from roadmap.record import RunFolder, find_runs
 from slurm import client
+from slurm.history import (
+    LAUNCH,
+    Event,
+    cancellation,
+    is_over,
+    latest_end,
+    remember_cancellation,
+    surrender,
+)
+from slurm.ownership import whose
 from slurm.progress import Progress, progress
-from slurm.submission import Event, Submission, Task, read_submissions
+from slurm.submission import Submission, Task, read_submissions
 
 #: States in which a run is over without a result, by our word for Slurm's.
 _ENDINGS = {
@@ -32,8 +42,10 @@ _ENDINGS = {
 #: Exit statuses of a run that left nothing wrong behind: ended, locked by another process, checkpointed.
 _NO_FAILURE = (0, 73, 75)
 #: States that ``retry`` takes up again, and that ``resubmit`` does, which leaves alone what failed by itself.
-ENDED_STATES = frozenset({*_ENDINGS.values(), "failed", "killed", "interrupted"})
-MISSING_STATES = (ENDED_STATES - {"failed"}) | {"missing"}
+ENDED_STATES = frozenset({*_ENDINGS.values(), "failed", "launch-failed", "killed", "interrupted"})
+#: How a run ended that only a person brings back: its own failure, or somebody's wish.
+LEFT_ALONE = frozenset({"failed", "cancelled"})
+MISSING_STATES = (ENDED_STATES - LEFT_ALONE) | {"missing"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Overview:
-    """A study's runs. reports: names of report jobs -> ids still in the queue. notes: what was not known."""
+    """A study's runs. report_jobs: ids still in the queue. notes: what was not known."""
 
     study: str
     runs: tuple[RunStatus, ...]
@@ -95,10 +107,12 @@ def overview(study: str, runs: Path) -> Overview:
     """Every run of a study: of all submissions, and those run without Slurm."""
     submissions = read_submissions(runs, study)
     queued, accounted, notes = _ask(submissions, runs / study)
-    where = _latest_places(submissions)
+    hidden = hidden_submissions(submissions, queued)
+    where = latest_places(submissions)
     for folder in find_runs(runs, study):
         where.setdefault(folder.name, None)
-    rows = [_row(runs / study / name, place, queued, accounted) for name, place in where.items()]
+    slurm = _Slurm(queued, accounted, hidden)
+    rows = [_row(runs / study / name, place, slurm, notes) for name, place in where.items()]
     rows = [row for row in rows if not (row.state == "missing" and is_superseded(row, submissions))]
     names = {s.report_name for s in submissions}
     reports = tuple(job.id for job in queued or () if job.name in names and not job.ended)
@@ -106,11 +120,51 @@ def overview(study: str, runs: Path) -> Overview:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a run is in a submission."""
 
     submission: Submission
     index: int
+
+    @property
+    def task(self) -> Task:
+        return self.submission.tasks[self.index]
+
+
+@dataclass(frozen=True)
+class _Slurm:
+    """What Slurm told: jobs in the queue (None: no answer), in accounting (None: there is none), and the
+    names of job arrays that it keeps from us.
+    """
+
+    queued: Sequence[client.Job] | None
+    accounted: Sequence[client.Job] | None
+    hidden: frozenset[str]
+
+
+def hidden_submissions(
+    submissions: Sequence[Submission], queued: Sequence[client.Job] | None
+) -> frozenset[str]:
+    """Names of other accounts' arrays of which the queue shows nothing, on a cluster that hides jobs."""
+    shown = {job.name for job in queued or ()}
+    silent = frozenset(s.job_name for s in submissions if not s.is_ours and s.job_name not in shown)
+    return silent if silent and client.hides_jobs() else frozenset()
+
+
+def hidden_runs(
+    submissions: Sequence[Submission], queued: Sequence[client.Job] | None
+) -> dict[str, Submission]:
+    """Runs that may be in the queue though it does not show them -> the submission that has them."""
+    names = hidden_submissions(submissions, queued)
+    return {
+        run: place.submission
+        for run, place in latest_places(submissions).items()
+        if place and place.submission.job_name in names and not is_over(_history(place))
+    }
+
+
+def _history(place: Place | None) -> list[Event]:
+    return place.submission.history(place.index) if place else []
 
 
 def _ask(
@@ -149,12 +203,12 @@ def _local_time(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _latest_places(submissions: Sequence[Submission]) -> dict[str, _Place | None]:
+def latest_places(submissions: Sequence[Submission]) -> dict[str, Place | None]:
     """Run name -> its place in the latest submission that has it, in order of first submission."""
-    places: dict[str, _Place | None] = {}
+    places: dict[str, Place | None] = {}
     for submission in submissions:
         for index, task in enumerate(submission.tasks):
-            places[task.run] = _Place(submission, index)
+            places[task.run] = Place(submission, index)
     return places
 
 
@@ -168,27 +222,30 @@ def is_superseded(row: RunStatus, submissions: Sequence[Submission]) -> bool:
     return latest.run != row.run
 
 
-def _row(
-    path: Path,
-    place: _Place | None,
-    queued: Sequence[client.Job] | None,
-    accounted: Sequence[client.Job] | None,
-) -> RunStatus:
-    folder = RunFolder(path)
-    task = place.submission.tasks[place.index] if place else None
-    identity = folder.identity() or {}
-    job = _job_of(place, queued or (), accounted or ())
-    history = place.submission.history(place.index) if place else []
-    state, last_end = _state(folder, job, history, slurm_answered=queued is not None, submitted=bool(place))
-    starts = sum(event["event"] == "start" for event in folder.attempts())
+def _row(path: Path, place: Place | None, slurm: _Slurm, notes: list[str]) -> RunStatus:
+    """A run's line; a record that cannot be read makes its own state unknown and nobody else's."""
+    task = place.task if place else None
+    job = _job_of(place, slurm)
+    try:
+        history = _history(place)
+        folder = RunFolder(path)
+        identity = folder.identity() or {}
+        state, last_end = _state(folder, place, job, history, slurm)
+        how_far = progress(folder)
+        starts = sum(event["event"] == "start" for event in folder.attempts())
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name}: {error}{whose(path) if isinstance(error, OSError) else ''}")
+        history, identity, how_far, starts = [], {}, Progress(0, None, None, None), 0
+        state = job.state.lower() if job and job.known and not job.ended else "unknown"
+        last_end = "its record cannot be read"
     return RunStatus(
-        run=folder.name,
+        run=path.name,
         arm=task.arm if task else identity.get("arm", ""),
         seed=task.seed if task else identity.get("seed", 0),
         state=state,
-        progress=progress(folder),
+        progress=how_far,
         job=job.id if job else (history[-1].job if history else ""),
-        node=(job.node if job else "") or (history[-1].node if history else ""),
+        node=(job.node if job else "") or next((e.node for e in reversed(history) if e.node), ""),
         attempts=starts,
         last_end=last_end,
         submission=place.submission if place else None,
@@ -197,15 +254,13 @@ def _row(
     )
 
 
-def _job_of(
-    place: _Place | None, queued: Sequence[client.Job], accounted: Sequence[client.Job]
-) -> client.Job | None:
+def _job_of(place: Place | None, slurm: _Slurm) -> client.Job | None:
     """The run's job: an active one first, else the latest; the queue knows better than accounting."""
     if place is None:
         return None
     mine = [
-        [job for job in jobs if job.name == place.submission.job_name and job.index == place.index]
-        for jobs in (queued, accounted)
+        [job for job in jobs or () if job.name == place.submission.job_name and job.index == place.index]
+        for jobs in (slurm.queued, slurm.accounted)
     ]
     for jobs in mine:
         if jobs:
@@ -214,9 +269,9 @@ def _job_of(
 
 
 def _state(
-    folder: RunFolder, job: client.Job | None, history: Sequence[Event], slurm_answered: bool, submitted: bool
+    folder: RunFolder, place: Place | None, job: client.Job | None, history: list[Event], slurm: _Slurm
 ) -> tuple[str, str]:
-    """Our word for the state, and how the last attempt ended."""
+    """Our word for the state, and how the last attempt ended. Notes a cancellation that Slurm tells of."""
     last_end = _last_end(folder, job, history)
     if folder.state() == "finished":
         return "finished", last_end
@@ -227,8 +282,13 @@ def _state(
         return job.state.lower(), "; ".join(part for part in (last_end, waits) if part)
     if folder.is_locked():
         return "running", last_end
-    if submitted and not slurm_answered:
-        return "unknown", last_end
+    if place is not None and not is_over(history):
+        if slurm.queued is None:
+            return "unknown", last_end
+        if place.submission.job_name in slurm.hidden:
+            return "unknown", last_end or f"Slurm hides the jobs of {place.submission.user}"
+    if place and job is not None and job.state == "CANCELLED" and cancellation(history) is None:
+        remember_cancellation(place.submission.history_file(place.index), job.id, "")
     return _ending(folder, job, history), last_end
 
 
@@ -236,13 +296,17 @@ def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event])
     """The word for a run that nobody works on: our records before Slurm's plain FAILED."""
     if _failed(folder):
         return "failed"
+    if cancellation(history) is not None:
+        return "cancelled"
     if job is not None and job.ended and job.state not in ("FAILED", "COMPLETED"):
         return _ENDINGS[job.state]
-    ends = [event for event in history if event.event == "end"]
-    if ends and history[-1].event != "start" and ends[-1].status not in _NO_FAILURE:
-        return "killed" if ends[-1].status > 128 else "failed"
+    end = latest_end(history)
+    if end is not None and end.status not in _NO_FAILURE:
+        if end.why == LAUNCH:
+            return "launch-failed"
+        return "killed" if end.status > 128 else "failed"
     if job is not None and job.state == "FAILED" and not history:
-        return "failed"
+        return "failed" if folder.attempts() else "launch-failed"
     return "interrupted" if folder.attempts() or history else "missing"
 
 
@@ -254,16 +318,31 @@ def _failed(folder: RunFolder) -> bool:
 
 
 def _last_end(folder: RunFolder, job: client.Job | None, history: Sequence[Event]) -> str:
-    """Why the latest attempt that ended did so: our record, then array.sh's notes, then Slurm."""
+    """Why the latest attempt that ended did so, and why nothing brings it back."""
+    cancelled = cancellation(history)
+    if cancelled is not None and cancelled.why:
+        return f"cancelled by {cancelled.why}"
+    gave_up = surrender(history)
+    parts = (
+        _latest_word(folder, job, history),
+        f"not requeued: {gave_up.why}" if gave_up and gave_up.why else "",
+    )
+    return "; ".join(part for part in parts if part)
+
+
+def _latest_word(folder: RunFolder, job: client.Job | None, history: Sequence[Event]) -> str:
+    """How the latest attempt ended: our record, then array.sh's notes, then Slurm."""
     failure = folder.failure()
     if failure is not None and _failed(folder):
         return f"{failure.get('kind')}: {failure.get('message')}"
+    end = latest_end(history)
+    if end is not None and end.why == LAUNCH:
+        return f"did not start: {_status_in_words(end.status)}; see its log"
     attempts = folder.attempts()
     if attempts and attempts[-1]["event"] == "end":
         return str(attempts[-1]["reason"])
-    ends = [event for event in history if event.event == "end"]
-    if ends and ends[-1].restart == history[-1].restart:
-        return _status_in_words(ends[-1].status)
+    if end is not None:
+        return _status_in_words(end.status)
     if job is not None and job.ended and job.state != "COMPLETED":
         told = "" if job.exit_status in (None, 0) else f", {_status_in_words(job.exit_status or 0)}"
         return f"{job.state.lower()}{f' ({job.reason})' if job.reason else ''}{told}"
@@ -273,5 +352,10 @@ def _last_end(folder: RunFolder, job: client.Job | None, history: Sequence[Event
 def _status_in_words(status: int) -> str:
     if status > 128:
         return f"killed by signal {status - 128}"
-    known: Mapping[int, str] = {73: "locked by another process", 75: "signal"}
+    known: Mapping[int, str] = {
+        66: "no such working directory",
+        67: "module load failed",
+        73: "locked by another process",
+        75: "signal",
+    }
     return known.get(status, f"exit status {status}")

@@ -6,7 +6,17 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from slurm import client
-from slurm.overview import ENDED_STATES, MISSING_STATES, Overview, RunStatus, is_superseded, overview
+from slurm.history import remember_cancellation
+from slurm.overview import (
+    ENDED_STATES,
+    LEFT_ALONE,
+    MISSING_STATES,
+    Overview,
+    RunStatus,
+    is_superseded,
+    overview,
+)
+from slurm.ownership import account
 from slurm.site import Site
 from slurm.submission import read_submissions
 from slurm.submit import Outcome, submit
@@ -42,6 +52,10 @@ def cancel(found: Overview, rows: Sequence[RunStatus]) -> tuple[str, ...]:
     left = {row.active_job for row in found.runs if row.active_job} - set(ids)
     wanted = ids + ([] if left else list(found.report_jobs))
     client.cancel(wanted)
+    for row in rows:
+        index = row.submission.index_of(row.run) if row.submission and row.active_job else None
+        if row.submission is not None and index is not None:
+            remember_cancellation(row.submission.history_file(index), row.active_job, account())
     return tuple(wanted)
 
 
@@ -56,7 +70,8 @@ def again(
     dry_run: bool = False,
 ) -> tuple[Outcome | None, tuple[RunStatus, ...]]:
     """``retry`` what ended without a result, or ``resubmit`` what is missing, on the latest submission's site
-    or another. Returns None when there is nothing to do, and the rows left alone because they failed.
+    or another. Returns None when there is nothing to do, and the rows that resubmit leaves alone: they
+    failed by themselves, or somebody cancelled them.
 
     Raises ValueError when the study was never submitted, SlurmError when Slurm does not answer or refuses.
     """
@@ -66,10 +81,10 @@ def again(
     found = overview(study, runs)
     rows = [row for row in select(found, arms, seeds) if not is_superseded(row, submissions)]
     chosen = [row for row in rows if row.state in AGAIN[command] and row.task is not None]
-    failed = tuple(row for row in rows if row.state == "failed" and command == "resubmit")
+    left = tuple(row for row in rows if row.state in LEFT_ALONE and command == "resubmit")
     tasks = [row.task for row in chosen if row.task is not None]
     if not tasks:
-        return None, failed
+        return None, left
     latest = submissions[-1]
     outcome = submit(
         study,
@@ -80,4 +95,4 @@ def again(
         dry_run=dry_run,
         max_gpu_hours=max_gpu_hours,
     )
-    return outcome, failed
+    return outcome, left

@@ -6,7 +6,7 @@
         report.sh         the dependent report job
         submission.json   the site as resolved, tasks, job ids
         logs/             %A_%a.log of each task (all its attempts), report_%j.log
-        history/          <index>.tsv of each task: starts, ends and requeues, written by array.sh
+        history/          <index>.tsv of each task: what happened to it (slurm/history.py)
 
 The id is part of the job's name. Jobs are found by name, so neither a job id that Slurm gave out twice
 nor a crash between submitting and writing it down can mislead us.
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,8 @@ from typing import Any
 from roadmap.cost import training_flops
 from roadmap.recipe import Run
 from roadmap.record import SCHEMA, now, read_json, write_json
+from slurm.history import Event, read_history
+from slurm.ownership import account
 from slurm.quoting import check_name
 from slurm.site import Site, site_from
 
@@ -34,7 +35,7 @@ class Task:
     """One run of a submission.
 
     run: folder name. arguments: what follows the interpreter, e.g. ``-m studies.roadmap --stage simota``.
-    flops: training FLOPs of the whole run, None when unknown.
+    flops: training FLOPs of the whole run, None when unknown. protocol: of its recipe, empty when unknown.
     """
 
     run: str
@@ -42,16 +43,20 @@ class Task:
     seed: int
     arguments: tuple[str, ...]
     flops: float | None = None
+    protocol: str = ""
 
     @classmethod
     def of(cls, run: Run, arguments: tuple[str, ...]) -> Task:
         """A run and the command line that carries it out where it is started."""
-        return cls(run.name, run.arm, run.seed, arguments, training_flops(run.recipe))
+        return cls(run.name, run.arm, run.seed, arguments, training_flops(run.recipe), run.recipe.protocol)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job array and its report job. job, report_job: None when Slurm never answered with an id."""
+    """A job array and its report job. job, report_job: None when Slurm never answered with an id.
+
+    user: who submitted it, empty when not on record.
+    """
 
     id: str
     study: str
@@ -62,6 +67,12 @@ class Submission:
     folder: Path
     job: int | None = None
     report_job: int | None = None
+    user: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this account submitted it, as far as is known."""
+        return self.user in ("", account())
 
     @property
     def job_name(self) -> str:
@@ -86,26 +97,16 @@ class Submission:
         return next((i for i, task in enumerate(self.tasks) if task.run == run), None)
 
     def history(self, index: int) -> list[Event]:
-        """What array.sh noted of a task, in order."""
-        return list(_events(self.folder / "history" / f"{index}.tsv"))
+        """What happened to a task, in order."""
+        return read_history(self.history_file(index))
+
+    def history_file(self, index: int) -> Path:
+        return self.folder / "history" / f"{index}.tsv"
 
     def logs(self, index: int) -> list[Path]:
         """Log files of a task, the latest last."""
         found = (self.folder / "logs").glob(f"*_{index}.log")
         return sorted(found, key=lambda path: path.stat().st_mtime)
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of a task's history. event: start, end or requeue; status: exit status of the run."""
-
-    time: str
-    job: str
-    node: str
-    restart: int
-    event: str
-    status: int
-    why: str
 
 
 def new_submission(
@@ -114,9 +115,8 @@ def new_submission(
     """A submission that exists in memory only."""
     moment = datetime.now(UTC)
     name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond:06d}-{secrets.token_hex(1)}"
-    return Submission(
-        name, check_name(study, "study"), now(), site, tasks, report, submissions_folder(runs, study) / name
-    )
+    folder = submissions_folder(runs, study) / name
+    return Submission(name, check_name(study, "study"), now(), site, tasks, report, folder, user=account())
 
 
 def submissions_folder(runs: Path, study: str) -> Path:
@@ -148,6 +148,7 @@ def _read(path: Path) -> Submission | None:
             folder=path.parent,
             job=data["job"],
             report_job=data["report_job"],
+            user=data.get("user", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no submission record ({error!r}); move it away or repair it") from error
@@ -157,18 +158,6 @@ def _task(data: dict[str, Any]) -> Task:
     """Submissions made before every study had arms call theirs ``stage``."""
     named = {"arm" if key == "stage" else key: value for key, value in data.items()}
     return Task(**(named | {"arguments": tuple(data["arguments"])}))
-
-
-def _events(path: Path) -> Iterator[Event]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        parts = line.split("\t")
-        if len(parts) == 7 and parts[3].isdigit() and parts[5].isdigit():  # else torn by a full disk
-            time, job, node, restart, event, status, why = parts
-            yield Event(time, job, node, int(restart), event, int(status), why)
 
 
 def to_json(submission: Submission) -> dict[str, Any]:

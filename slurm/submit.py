@@ -14,6 +14,8 @@ from pathlib import Path
 from roadmap.record import RunFolder, write_atomic
 from slurm import budget, client
 from slurm.limits import check_request
+from slurm.overview import hidden_runs
+from slurm.ownership import whose
 from slurm.quoting import shell
 from slurm.script import Surroundings, array_script, report_script, tasks_file
 from slurm.site import Site
@@ -82,17 +84,22 @@ def submit(
         return Outcome(sent, skipped, cost, files, notes)
 
 
-def busy_runs(study: str, runs: Path) -> dict[str, client.Job]:
-    """Runs of a study that Slurm still has, as run name -> job; states that we do not know count.
+def busy_runs(study: str, runs: Path) -> dict[str, str]:
+    """Runs of a study that Slurm has, or may have where it hides other accounts' jobs -> why we think so;
+    states that we do not know count.
 
     Raises SlurmError when Slurm does not answer.
     """
     submissions = {s.job_name: s for s in read_submissions(runs, study)}
-    found = {}
-    for job in client.queue(list(submissions)):
+    queued = client.queue(list(submissions))
+    found = {
+        run: f"perhaps in the queue: Slurm hides the jobs of {submission.user}, who submitted it"
+        for run, submission in hidden_runs(list(submissions.values()), queued).items()
+    }
+    for job in queued:
         tasks = submissions[job.name].tasks
         if not job.ended and job.index is not None and job.index < len(tasks):
-            found[tasks[job.index].run] = job
+            found[tasks[job.index].run] = f"already in the queue as job {job.id} ({job.state})"
     return found
 
 
@@ -118,7 +125,7 @@ def _rehearse(
 
 
 def _decide(
-    study: str, tasks: Sequence[Task], runs: Path, busy: dict[str, client.Job]
+    study: str, tasks: Sequence[Task], runs: Path, busy: dict[str, str]
 ) -> tuple[tuple[Task, ...], tuple[Skipped, ...]]:
     """Which tasks to submit, and why the others not."""
     todo: dict[str, Task] = {}
@@ -128,8 +135,7 @@ def _decide(
         if folder.result() is not None:
             skipped.append(Skipped(task.run, "finished"))
         elif task.run in busy:
-            job = busy[task.run]
-            skipped.append(Skipped(task.run, f"already in the queue as job {job.id} ({job.state})"))
+            skipped.append(Skipped(task.run, busy[task.run]))
         elif folder.is_locked():
             skipped.append(Skipped(task.run, "a process works on it"))
         elif task.run not in todo:
@@ -204,8 +210,15 @@ def _deciding(folder: Path) -> Iterator[None]:
 
     Raises ValueError when another one takes too long.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}{whose(folder)}; choose another --runs, or share the "
+            "folder (a common group, chmod g+ws, umask 002)"
+        ) from error
+    with lock as file:
         end = time.monotonic() + _PATIENCE
         while True:
             try:

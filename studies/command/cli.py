@@ -22,7 +22,7 @@ from roadmap.redaction import PublicFormatter
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
-from studies.command.cluster import submit_study
+from studies.command.cluster import no_cluster_here, submit_study
 from studies.command.plan import Planned, Study, make_plan, plan_rows, task_arguments, weights_file
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,9 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
         if options.list:
             return _list(study, options.json)
         site = load_site(options.site) if choose_launcher(options.launcher) == "slurm" else None
+        if site is not None and (why_not := no_cluster_here(options)):
+            log.warning("%s", why_not)
+            site = None
         plan, root = make_plan(study, options, site.coco if site else "")
         if site is not None:
             return submit_study(study, plan, root, site, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from roadmap.redaction import public_uri
 from slurm.announce import outcome_json, outcome_text
-from slurm.client import SlurmError
+from slurm.client import SlurmError, why_silent
 from slurm.site import Site
 from slurm.submission import Task
 from slurm.submit import submit
@@ -42,7 +42,7 @@ def submit_study(
             max_gpu_hours=options.max_gpu_hours,
         )
     except SlurmError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{error}\nto run here, without Slurm: --launcher local") from error
     if options.json:
         print(json.dumps(outcome_json(outcome), indent=1))
     else:
@@ -57,6 +57,20 @@ def _check_address(uri: str | None, where: str) -> None:
             f"{where} holds a user, password or query, which would stand in the job script; leave it out and "
             "export MLFLOW_TRACKING_URI with the whole address: Slurm hands it on to the jobs"
         )
+
+
+def no_cluster_here(options: argparse.Namespace) -> str:
+    """For a dry run of somebody who named no launcher: why sbatch, which is on PATH, leads nowhere. Empty
+    when Slurm answers.
+    """
+    if not options.dry_run or options.launcher is not None:
+        return ""
+    silent = why_silent()
+    return (
+        silent
+        and f"sbatch is here, but Slurm does not answer ({silent}). Shown is a run on this machine, "
+        "--launcher local; --launcher slurm shows the job scripts."
+    )
 
 
 def cluster_arguments(

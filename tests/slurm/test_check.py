@@ -22,7 +22,7 @@ SITE = Site("test", partition="batch", gpus_per_node=2, time_limit="2-0", limits
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errand, "_PAUSE", 0.01)
+    monkeypatch.setattr(errand, "_PAUSES", (0.01, 0.02))
 
 
 def leave(fake: FakeSlurm, code: str) -> None:
@@ -83,6 +83,45 @@ def test_a_job_that_stays_in_the_queue_is_cancelled(
     with pytest.raises(SlurmError, match=r"still pending Resources after 0 s and is cancelled; wait longer"):
         preflight(SITE, runs, None, 0)
     assert fake.calls("scancel") == [["101"]]
+
+
+def test_only_the_job_is_asked_for_and_less_and_less_often(
+    fake: FakeSlurm, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole queue of a large cluster is not read every second."""
+    monkeypatch.setattr(errand, "_PAUSES", (1.0, 30.0))
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            fake.queue("preflight|101|N/A|COMPLETED|n|None")
+
+    monkeypatch.setattr(errand, "sleep", sleep)
+    fake.queue("preflight|101|N/A|PENDING||Resources")
+    preflight(SITE, runs, None, 1e9)
+    assert all("--jobs=101" in call for call in fake.calls("squeue"))
+    assert pauses[0] == 1.0
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 30.0
+
+
+def test_a_job_that_slurm_has_forgotten_is_over(fake: FakeSlurm, runs: Path) -> None:
+    fake.answer("squeue", err="slurm_load_jobs error: Invalid job id specified\n", status=1)
+    assert not preflight(SITE, runs, None, 5).ok
+
+
+def test_ctrl_c_takes_the_job_along(
+    fake: FakeSlurm, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(errand, "sleep", interrupt)
+    fake.queue("preflight|101|N/A|PENDING||Resources")
+    assert main(["check", "--runs", str(runs), "--site", "default"]) == 130
+    assert fake.calls("scancel") == [["101"]]
+    assert "job 101 is cancelled" in capsys.readouterr().err
 
 
 def test_a_runs_folder_that_is_a_file(fake: FakeSlurm, tmp_path: Path) -> None:

@@ -56,6 +56,55 @@ def test_accounting(fake: FakeSlurm) -> None:
         client.accounting(["a"], "2025-01-01T00:00:00")
 
 
+def test_the_users_own_formats_and_filters_do_not_reach_slurms_commands(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SQUEUE_USERS naming another account, a run of ours looked as if it were not in the queue."""
+    seen = tmp_path / "environment"
+    for name in ("squeue", "sbatch", "sacct", "scancel"):
+        path = fake.bin / name
+        path.write_text(path.read_text().replace("import json", f"import os; open({str(seen)!r}, 'a')"
+                        ".write(' '.join(os.environ) + '\\n')\nimport json", 1))  # fmt: skip
+    for name in ("SQUEUE_USERS", "SQUEUE_FORMAT", "SACCT_FORMAT", "SCANCEL_USER", "SBATCH_JOB_NAME"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("SBATCH_PARTITION", "gpu")
+    monkeypatch.setenv("SBATCH_QOS", "long")
+    script = tmp_path / "a.sh"
+    script.write_text("#!/bin/bash\n#SBATCH --partition=cpu\n")
+    client.queue(["a"])
+    client.accounting(["a"], "2025-01-01T00:00:00")
+    client.cancel(["1"])
+    client.sbatch(script)
+    lines = [line.split() for line in seen.read_text().splitlines()]
+    assert len(lines) == 4
+    assert not any(name.startswith(("SQUEUE_", "SACCT_", "SCANCEL_")) for line in lines for name in line)
+    assert [name for name in lines[3] if name.startswith("SBATCH_")] == ["SBATCH_QOS"]  # left open
+
+
+def test_accounting_tells_of_all_accounts(fake: FakeSlurm) -> None:
+    client.accounting(["a"], "2025-01-01T00:00:00")
+    assert "--allusers" in fake.calls("sacct")[0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ([], []),
+        (["13"], ["13"]),
+        (["12_4"], ["12_4"]),
+        (["12_0", "12_1", "12_2", "12_5", "13"], ["12_[0-2,5]", "13"]),
+        (["12_3", "14_0", "12_1", "14_1", "12_3"], ["12_[1,3]", "14_[0-1]"]),
+    ],
+)
+def test_tasks_are_named_by_ranges(ids: list[str], words: list[str]) -> None:
+    assert client.as_ranges(ids) == words
+
+
+def test_seven_hundred_tasks_are_one_request(fake: FakeSlurm) -> None:
+    client.cancel([f"12_{index}" for index in range(700)] + ["13"])
+    assert fake.calls("scancel") == [["12_[0-699]", "13"]]
+
+
 def test_sbatch_gives_a_job_id(fake: FakeSlurm, tmp_path: Path) -> None:
     assert client.sbatch(tmp_path / "a.sh", "afterany:7") == 101
     assert fake.calls("sbatch") == [["--parsable", "--dependency=afterany:7", str(tmp_path / "a.sh")]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from roadmap.record import append_line, write_json
 from slurm import client, steer
 from slurm import overview as overview_module
 from slurm.__main__ import main
+from slurm.history import LAUNCH
 from slurm.overview import RunStatus, overview, studies
+from slurm.ownership import account
 from slurm.progress import duration
 from slurm.site import Site
 from slurm.submission import Submission
@@ -198,7 +202,98 @@ def test_cancel_takes_the_report_only_with_the_last_run(
     assert found.report_jobs == ("102",)
     assert steer.cancel(found, steer.select(found, seeds=[0])) == ("101_0",)
     assert steer.cancel(found, found.runs) == ("101_0", "101_1", "102")
-    assert fake.calls("scancel") == [["101_0"], ["101_0", "101_1", "102"]]
+    assert fake.calls("scancel") == [["101_0"], ["101_[0-1]", "102"]]
+
+
+def test_a_cancelled_pending_run_stays_cancelled(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    """Slurm forgets it after minutes; the submission does not. Only retry takes it up again."""
+    fake.queue(f"{sent.job_name}|101|0|PENDING||Resources", f"{sent.job_name}|101|1|PENDING||Resources")
+    found = overview("roadmap", runs)
+    steer.cancel(found, steer.select(found, seeds=[0]))
+    fake.queue()
+    assert [(r.state, r.last_end) for r in overview("roadmap", runs).runs] == [
+        ("cancelled", f"cancelled by {account()}"),
+        ("missing", ""),
+    ]
+    outcome, left = steer.again("resubmit", "roadmap", runs, dry_run=True)
+    assert outcome is not None
+    assert "--seed 0" not in outcome.scripts["tasks.txt"]
+    assert [r.seed for r in left] == [0]
+    outcome, _ = steer.again("retry", "roadmap", runs, dry_run=True)
+    assert outcome is not None
+    assert "--seed 0" in outcome.scripts["tasks.txt"]
+    assert "--seed 1" not in outcome.scripts["tasks.txt"]
+
+
+def test_a_cancellation_by_hand_is_remembered_once_seen(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    fake.queue(f"{sent.job_name}|101|0|CANCELLED||")
+    assert row(runs).state == "cancelled"
+    fake.queue()
+    assert row(runs).state == "cancelled"
+    history(sent, ("start", 0), restart=0)  # array.sh was submitted again by hand
+    assert row(runs).state == "interrupted"
+
+
+def test_a_failed_launch_is_not_the_runs_own_failure(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    """resubmit takes it up again, from cron too; a failure of the run's own it leaves to a person."""
+    history(sent, ("start", 0))
+    history_line = f"2025-01-01T00:00:00Z\t101_0\tnode1\t0\tend\t67\t{LAUNCH}\n"
+    with (sent.folder / "history" / "0.tsv").open("a") as file:
+        file.write(history_line)
+    fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
+    assert (row(runs).state, row(runs).last_end) == (
+        "launch-failed",
+        "did not start: module load failed; see its log",
+    )
+    outcome, left = steer.again("resubmit", "roadmap", runs, seeds=[0])
+    assert (outcome is not None, left) == (True, ())
+
+
+def test_why_a_run_was_not_requeued(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    history(sent, ("start", 0), ("end", 137), ("idle", 137))
+    with (sent.folder / "history" / "0.tsv").open("a") as file:
+        file.write("2025-01-01T00:00:00Z\t101_0\tnode1\t0\tover\t137\tno progress\n")
+    assert (row(runs).state, row(runs).last_end) == (
+        "killed",
+        "killed by signal 9; not requeued: no progress",
+    )
+
+
+def test_an_unreadable_record_blocks_no_other_run(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = start_run(runs)
+    (folder.path / "metrics.jsonl").write_text("no JSON\n{}\n")
+    fake.queue(f"{sent.job_name}|101|0|RUNNING|n|", f"{sent.job_name}|101|1|RUNNING|n|")
+    found = overview("roadmap", runs)
+    assert [r.state for r in found.runs] == ["running", "running"]
+    assert "metrics.jsonl, line 1 is not valid JSON" in found.notes[0]
+    assert main(["cancel", "--runs", str(runs)]) == 0
+    assert fake.calls("scancel") == [["101_[0-1]"]]
+    fake.queue()
+    assert row(runs).state == "unknown"  # and nothing is done to it
+    assert steer.again("retry", "roadmap", runs, seeds=[0])[0] is None
+
+
+def test_jobs_that_slurm_hides_are_unknown_and_not_missing(
+    fake: FakeSlurm, sent: Submission, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PrivateData=jobs, and a colleague's submission: nothing is submitted twice."""
+    dataclasses.replace(sent, user="alice").save()
+    monkeypatch.setattr(client.os, "geteuid", lambda: 1234)
+    fake.answer("scontrol", out="PrivateData             = none\n")
+    assert row(runs).state == "missing"
+    fake.answer("scontrol", out="PrivateData             = jobs,usage\n")
+    assert (row(runs).state, row(runs).last_end) == ("unknown", "Slurm hides the jobs of alice")
+    outcome = submit("roadmap", [make_task("simota", 0)], sent.site, runs, ())
+    assert [s.why for s in outcome.skipped] == [
+        "perhaps in the queue: Slurm hides the jobs of alice, who submitted it"
+    ]
+    history(sent, ("start", 0), ("end", 1), ("over", 1))  # its own notes say that it is over
+    assert row(runs).state == "failed"
+    assert submit("roadmap", [make_task("simota", 0)], sent.site, runs, ()).submission is not None
 
 
 def test_a_wrong_selection_names_the_right_ones(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
@@ -253,6 +348,13 @@ def test_logs_show_the_tail_of_the_latest_job(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].endswith("101_1.log")
     assert shown[1:] == ["two", "three"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    """status | head -1"""
+    command = f"{sys.executable} -m slurm status --runs {runs} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_wrong_calls_say_what_is_right(

@@ -86,9 +86,12 @@ def stage(tmp_path: Path) -> Stage:
     return made
 
 
-def ends_with(stage: Stage, status: int, *lines: str) -> None:
-    """The run adds these lines to its record and ends with this status."""
+def ends_with(stage: Stage, status: int, *lines: str, progress: bool = False) -> None:
+    """The run adds these lines to its record, perhaps a checkpoint too, and ends with this status."""
     added = "".join(f"echo '{line}' >> '{stage.attempts}'\n" for line in lines)
+    if progress:
+        folder = stage.attempts.parent / "checkpoints"
+        added += f"mkdir -p '{folder}'; mktemp '{folder}/iteration-XXXXXX' > /dev/null\n"
     stage.program("srun", f"{added}exit {status}")
 
 
@@ -141,14 +144,97 @@ def test_the_cap(stage: Stage) -> None:
     assert stage.requeued == ["requeue 12_0"]
 
 
-@pytest.mark.parametrize(("status", "times"), [(137, 3), (73, 10)])
-def test_kills_and_locks_have_caps_of_their_own(stage: Stage, status: int, times: int) -> None:
+def test_locks_have_a_cap_of_their_own(stage: Stage) -> None:
     stage.site = replace(stage.site, max_requeues=100)
-    ends_with(stage, status)
-    for restart in range(times):
+    ends_with(stage, 73)
+    for restart in range(10):
         assert stage.run(restart).returncode == 0
-    assert stage.run(times).returncode == status
-    assert len(stage.requeued) == times
+    assert stage.run(10).returncode == 73
+    assert len(stage.requeued) == 10
+
+
+@pytest.mark.parametrize(("status", "lines"), [(137, (START,)), (75, (START, END_OF_SIGNAL))])
+def test_two_attempts_in_a_row_without_progress_are_enough(
+    stage: Stage, status: int, lines: tuple[str, ...]
+) -> None:
+    """Killed, or warned before the first iteration, again and again: the queue is not kept busy with it."""
+    stage.site = replace(stage.site, max_requeues=100)
+    ends_with(stage, status, *lines)
+    assert stage.run(0).returncode == 0
+    done = stage.run(1)
+    assert done.returncode == status
+    assert "two attempts in a row made no progress: no epoch, no checkpoint" in done.stdout
+    over = stage.submission.history(0)[-1]
+    assert (over.event, over.why.split(":")[0]) == ("over", "two attempts in a row made no progress")
+
+
+def test_progress_starts_the_count_anew(stage: Stage) -> None:
+    """Killed six times, a checkpoint or an epoch written every other time: it goes on; a look at a lock
+    between is no attempt.
+    """
+    stage.site = replace(stage.site, max_requeues=100)
+    for restart in range(0, 9, 3):
+        ends_with(stage, 137, START)
+        assert stage.run(restart).returncode == 0
+        ends_with(stage, 73)
+        assert stage.run(restart + 1).returncode == 0
+        if restart == 3:
+            with (stage.attempts.parent / "metrics.jsonl").open("a") as file:
+                stage.program("srun", f"echo '{{}}' >> '{file.name}'; exit 137")
+        else:
+            ends_with(stage, 137, START, progress=True)
+        assert stage.run(restart + 2).returncode == 0
+    assert len(stage.requeued) == 9
+
+
+def test_a_signal_on_the_way_out_does_not_unmake_a_finished_run(stage: Stage) -> None:
+    """Slurm's warning comes while the interpreter shuts down, its handlers gone already."""
+    end = '{"event": "end", "attempt": 1, "time": "t", "reason": "finished", "epoch": 3}'
+    ends_with(stage, 138, START, end)
+    done = stage.run()
+    assert done.returncode == 0
+    assert "slurm: finished" in done.stdout
+    assert stage.requeued == []
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "why"),
+    [
+        (1, (START, END_OF_ERROR), "error"),
+        (1, (START,), ""),
+        (1, (), "launch"),  # srun, the container, an import
+        (127, (), "launch"),
+        (2, (), ""),  # a wrong command line
+        (73, (), ""),
+        (137, (), ""),
+    ],
+)
+def test_a_run_that_never_began_is_told_apart(
+    stage: Stage, status: int, lines: tuple[str, ...], why: str
+) -> None:
+    ends_with(stage, status, *lines)
+    stage.run()
+    (end,) = [event for event in stage.submission.history(0) if event.event == "end"]
+    assert (end.status, end.why) == (status, why)
+
+
+def test_a_site_whose_setup_fails_is_told_apart(stage: Stage) -> None:
+    stage.site = replace(stage.site, setup=("exit 9",))
+    assert stage.run().returncode == 9
+    assert [(e.event, e.status, e.why) for e in stage.submission.history(0)] == [
+        ("start", 0, ""),
+        ("end", 9, "launch"),
+    ]
+
+
+def test_the_run_gets_what_the_script_sets_whatever_sbatch_exported(stage: Stage) -> None:
+    """sbatch --export=NONE is told to srun by SLURM_EXPORT_ENV: every process was a world of one."""
+    seen = stage.folder / "seen"
+    stage.environment |= {"SLURM_EXPORT_ENV": "NONE", "SQUEUE_USERS": "bob", "SCONTROL_ALL": "1"}
+    stage.program("srun", f"env > {seen}")
+    assert stage.run().returncode == 0
+    names = {line.split("=")[0] for line in seen.read_text().splitlines()}
+    assert not names & {"SLURM_EXPORT_ENV", "SQUEUE_USERS", "SCONTROL_ALL"}
 
 
 def test_the_end_of_an_earlier_attempt_is_not_this_ones(stage: Stage) -> None:
@@ -158,7 +244,7 @@ def test_the_end_of_an_earlier_attempt_is_not_this_ones(stage: Stage) -> None:
     with stage.attempts.open("a") as file:
         file.write(END_OF_SIGNAL + "\n")
     ends_with(stage, 137)
-    assert [stage.run(restart).returncode for restart in range(5)] == [0, 0, 0, 137, 137]
+    assert [stage.run(restart).returncode for restart in range(3)] == [0, 137, 137]
 
 
 def test_nothing_is_requeued_that_cannot_be_counted(stage: Stage) -> None:
@@ -166,7 +252,7 @@ def test_nothing_is_requeued_that_cannot_be_counted(stage: Stage) -> None:
     ends_with(stage, 137)
     assert stage.run().returncode == 137
     assert stage.requeued == []
-    ends_with(stage, 75, START, END_OF_SIGNAL)  # its own record says why: no count is needed
+    ends_with(stage, 75, START, END_OF_SIGNAL, progress=True)  # its own record says why: no count is needed
     assert stage.run().returncode == 0
 
 
@@ -180,7 +266,7 @@ def test_slurmctld_may_be_away_for_a_while(stage: Stage) -> None:
 
 def test_slurmctld_away_for_good(stage: Stage) -> None:
     stage.program("squeue", "exit 1")
-    ends_with(stage, 75)
+    ends_with(stage, 75, progress=True)
     assert stage.run().returncode == 75
     stage.program("squeue", "echo RUNNING")
     stage.program("scontrol", "exit 1")
@@ -213,12 +299,11 @@ def test_a_warning_during_start_up_is_heeded(stage: Stage) -> None:
     assert stage.requeued == ["requeue 12_0"]
 
 
-def test_a_run_killed_by_a_warning_is_requeued_without_a_count(stage: Stage) -> None:
+def test_a_run_killed_by_a_warning_is_requeued(stage: Stage) -> None:
     stage.site = replace(stage.site, max_requeues=100)
     stage.program("srun", "kill -USR1 $PPID; /bin/sleep 5")  # USR1 kills it: it has no handler yet
-    for restart in range(5):
-        assert stage.run(restart).returncode == 0
-    assert len(stage.requeued) == 5
+    assert stage.run().returncode == 0
+    assert stage.requeued == ["requeue 12_0"]
 
 
 def test_a_wrong_index_is_said(stage: Stage) -> None:

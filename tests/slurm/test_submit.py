@@ -206,6 +206,31 @@ def test_above_the_budget_nothing_is_submitted(fake: FakeSlurm, runs: Path) -> N
     assert submit("roadmap", hand_tasks(), site, runs, REPORT, max_gpu_hours=4000).submission is not None
 
 
+def test_a_probe_of_something_else_is_doubted(runs: Path) -> None:
+    """A minute of smoke on a processor says little about weeks of the paper's protocol on GPUs."""
+    site = Site("x")
+    path = budget.probe_file(runs, site)
+    path.parent.mkdir(parents=True)
+    measured = {"tflops_per_gpu": 2.5, "time": "noon", "protocol": "smoke", "device": "cpu"}
+    write_json(path, measured)
+    tasks = [replace(task, protocol="paper") for task in hand_tasks()]
+    text = budget.describe(budget.estimate(tasks, site, budget.known_throughput(site, runs)))
+    assert "the probe of noon: smoke protocol, on cpu" in text
+    assert "doubtful: the probe trained the smoke protocol, these runs train paper" in text
+    assert "doubtful: the probe ran on a processor" in text
+    write_json(path, measured | {"protocol": "paper", "device": "A100"})
+    assert "doubtful" not in budget.describe(
+        budget.estimate(tasks, site, budget.known_throughput(site, runs))
+    )
+
+
+def test_more_requeues_than_allowed_are_said(runs: Path) -> None:
+    """2000 hours in jobs of half an hour are 4000 requeues; 100 are allowed."""
+    site = Site("x", tflops_per_gpu=1.0, time_limit="30:00")
+    text = budget.describe(budget.estimate(hand_tasks(), site, budget.known_throughput(site, runs)))
+    assert "would be requeued about 4000 times and stops after max_requeues = 100; raise that" in text
+
+
 def test_unknown_flops_make_an_unknown_total() -> None:
     tasks = [*hand_tasks(), Task("c-s0", "c", 0, ("x",), None)]
     cost = budget.estimate(tasks, Site("x"), budget.Throughput(1.0, "here"))

@@ -102,6 +102,26 @@ def test_mistakes_are_named(arguments: list[str], variables: dict[str, str], mes
     assert not done.stdout
 
 
+def test_sbatch_without_a_cluster(tmp_path: Path) -> None:
+    """Slurm's package is installed, and no cluster answers: the dry run shows what would run here."""
+    for name in ("sbatch", "sinfo", "squeue"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho 'Could not establish a configuration source' >&2; exit 1\n")
+        program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    common = ("studies.roadmap", "--embedded", "--stage", "simota", "--runs", str(tmp_path / "runs"))
+    done = call(*common, "--dry-run", PATH=path)
+    assert done.returncode == 0
+    assert "Slurm does not answer (Could not establish a configuration source" in done.stderr
+    assert "--launcher local" in done.stderr
+    assert "Nothing was run." in done.stdout
+    assert "#SBATCH" not in done.stdout
+    assert "#SBATCH" in call(*common, "--dry-run", "--launcher", "slurm", PATH=path).stdout
+    done = call(*common, PATH=path)
+    assert done.returncode == 2
+    assert "to run here, without Slurm: --launcher local" in done.stderr
+
+
 def test_the_embedded_dataset_can_be_forced() -> None:
     done = call(
         "studies.roadmap", "--dry-run", "--embedded", "--launcher", "local", COCO_DIR="/no/such/folder"

@@ -255,9 +255,13 @@ def training_on_a_full_disk(main_lab: Laboratory) -> None:
 
 @drill
 def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
-    """Four processes on two nodes, gloo; warned in the middle, they checkpoint together and go on."""
+    """Four processes on two nodes, gloo; warned in the middle, they checkpoint together and go on. The job
+    gets nothing of the environment that submitted it.
+    """
     lab = main_lab.beside("several")
-    submission = submit(lab, "simota", site=lab.on("several", nodes=2, gpus_per_node=2))
+    variables = dict(lab.site.variables) | {"SLURM_CONF": lab.cluster.env["SLURM_CONF"]}
+    site = lab.on("several", nodes=2, gpus_per_node=2, variables=variables, options=("--export=NONE",))
+    submission = submit(lab, "simota", site=site)
     folder = wait_for_epoch(lab, "simota")
     lab.slurm("scancel", "--batch", "--signal=USR1", f"{submission.job}_0")
     lab.wait_until_over("roadmap", 500)

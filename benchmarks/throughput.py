@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,12 @@ import torch
 
 from benchmarks.in_turn import official, official_name, synchronise
 from benchmarks.processes import run_in_process
-from yolox_core.build import build_detector, build_pipelines
+from studies.attempt.process import prepare_process
+from studies.attempt.training import wired_trainer
+from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig, model_config
 from yolox_core.data.coco import open_splits
-from yolox_core.data.loader import TrainStream
-from yolox_core.training.allocator import keep_freed_memory
-from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import join_world
-from yolox_core.training.loop import Hooks, Trainer
 
 DATA = Path(__file__).resolve().parents[2] / "shared/coco-mini"
 #: Iterations before the clock starts: memory pools, kernel choices, a filled queue of batches.
@@ -60,34 +59,33 @@ def measure(
 
 def run_ours(options: argparse.Namespace, model: str) -> dict[str, float]:
     """Our data stream and our trainer's step."""
-    keep_freed_memory()
-    torch.backends.cudnn.benchmark = options.device == "cuda"
     images, _ = open_splits(options.data)
-    config = TrainConfig(batch_size=options.batch, image_size=options.size)
-    with join_world(options.device) as world, tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            build_detector(model_config(model), YOLOX_INGREDIENTS),
-            config,
-            images=len(images),
-            world=world,
-            store=CheckpointStore(Path(folder)),
-            hooks=Hooks(
-                batches=lambda epoch, iteration: iter(()),
-                side=lambda epoch, iteration: options.size,
-                evaluate=lambda network, epoch: {},
-            ),
+    config = TrainConfig(
+        batch_size=options.batch, image_size=options.size, multiscale=(options.size, options.size)
+    )
+    with ExitStack() as stack:
+        world = stack.enter_context(join_world(options.device))
+        prepare_process(0, world)
+        torch.use_deterministic_algorithms(False)  # as the official code
+        trainer = stack.enter_context(
+            wired_trainer(
+                build_detector(model_config(model), YOLOX_INGREDIENTS),
+                YOLOX_INGREDIENTS,
+                config,
+                images,
+                seed=0,
+                world=world,
+                checkpoints=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+                workers=options.workers,
+            )
         )
         trainer.model.train()
-        main, closing = build_pipelines(YOLOX_INGREDIENTS, config)
-        pinned = options.device == "cuda"
-        with TrainStream(
-            images, main, closing, config, seed=0, workers=options.workers, pin_memory=pinned
-        ) as stream:
 
-            def step(data: Any) -> None:
-                trainer.step(data, 10, 0)
+        def step(data: Any) -> None:
+            trainer.step(data, 10, 0)
 
-            return measure(stream, step, options.iterations, options.batch, options.device)
+        stream = trainer.hooks.batches(0, 0)
+        return measure(stream, step, options.iterations, options.batch, options.device)
 
 
 def run_official(options: argparse.Namespace, model: str) -> dict[str, float]:

@@ -59,6 +59,24 @@ def write_json(path: Path, value: Any, *, exact: bool = False) -> None:
     write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
+def write_json_once(path: Path, value: Any) -> bool:
+    """Write JSON atomically where there is no such file yet; whether this call wrote it."""
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.once")
+    try:
+        write_json(temporary, value)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            temporary.replace(path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; None when it is missing. Raises ValueError naming the file when it is broken."""
     try:

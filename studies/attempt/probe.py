@@ -14,7 +14,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -31,41 +30,40 @@ from roadmap.stages import STAGE_NAMES
 if TYPE_CHECKING:
     from yolox_core.training.distributed import World
 
-#: Iterations before the clock starts: memory pools, kernel choices, a filled queue of batches.
+#: Iterations before any is counted: memory pools, a filled queue of batches.
 WARM_UP = 5
 
 
 @dataclass
 class Stopwatch:
-    """Counts what happens after the warm-up.
+    """Adds up what the trainer timed, from one moment when the device was done to the next.
 
-    seconds: how long to measure. done: FLOPs, images and iterations since the clock started.
+    seconds: how long to measure. elapsed: seconds counted so far. done: FLOPs, images and iterations in
+    them. Not counted are the first iterations, and the first at every input side, in which the kernels for
+    its shapes are chosen by timing them.
     """
 
     recipe: Recipe
     seconds: float
-    started: float | None = None
-    ended: float = 0.0
-    seen: int = 0
+    elapsed: float = 0.0
     done: dict[str, float] = field(default_factory=lambda: {"flops": 0.0, "images": 0.0, "iterations": 0.0})
+    seen: int = 0
+    warm_sides: set[int] = field(default_factory=set)
 
-    def tick(self, side: int, moment: float) -> None:
-        """An iteration at this input side has ended."""
-        self.seen += 1
-        if self.seen == WARM_UP:
-            self.started = self.ended = moment
-        if self.started is None or self.seen <= WARM_UP:
+    def settled(self, sides: Sequence[int], seconds: float) -> None:
+        """Iterations at these input sides took so long together."""
+        warm = self.seen >= WARM_UP and self.warm_sides.issuperset(sides)
+        self.seen += len(sides)
+        self.warm_sides.update(sides)
+        if not warm:
             return
         batch = self.recipe.training.batch_size
-        forward = 2 * cost(self.recipe.model, self.recipe.ingredients, side).macs
-        self.done["flops"] += TRAINING_FACTOR * forward * batch
-        self.done["images"] += batch
-        self.done["iterations"] += 1
-        self.ended = moment
-
-    @property
-    def elapsed(self) -> float:
-        return 0.0 if self.started is None else self.ended - self.started
+        for side in sides:
+            forward = 2 * cost(self.recipe.model, self.recipe.ingredients, side).macs
+            self.done["flops"] += TRAINING_FACTOR * forward * batch
+        self.done["images"] += batch * len(sides)
+        self.done["iterations"] += len(sides)
+        self.elapsed += seconds
 
     def is_over(self) -> bool:
         return self.done["iterations"] > 0 and self.elapsed >= self.seconds
@@ -118,69 +116,44 @@ def measure(
     """Train for a while and say how fast: tflops_per_gpu (sustained, data loading included)."""
     import torch
 
-    from roadmap.datasets import embedded_folder
-    from studies.attempt.process import data_workers, prepare_process
-    from yolox_core.build import build_detector, build_pipelines
-    from yolox_core.data.coco import open_splits
-    from yolox_core.data.loader import TrainStream, training_side
-    from yolox_core.data.shapes import ensure_shapes_dataset
-    from yolox_core.training.checkpoint import CheckpointStore
-    from yolox_core.training.loop import Hooks, InterruptedTraining, Trainer
+    from studies.attempt.data import open_data
+    from studies.attempt.process import prepare_process
+    from studies.attempt.training import wired_trainer
+    from yolox_core.build import build_detector
+    from yolox_core.data.loader import training_side
+    from yolox_core.training.loop import InterruptedTraining
 
     prepare_process(0, world)
-    if root is None:
-        if world.is_main:
-            ensure_shapes_dataset(embedded_folder())
-        world.barrier()
-        root = ensure_shapes_dataset(embedded_folder())
-    images, _ = open_splits(root)
+    images = open_data(root, None, world).train
     config = recipe.training
     per_epoch = config.iterations_per_epoch(len(images))
-    main_pipeline, closing = build_pipelines(recipe.ingredients, config)
     watch = Stopwatch(recipe, seconds)
 
-    def side(epoch: int, iteration: int) -> int:
-        return training_side(config, 0, epoch, iteration, per_epoch)
-
-    def on_iteration(epoch: int, iteration: int, loss: float) -> None:
-        if world.device.type == "cuda":
-            torch.cuda.synchronize()
-        watch.tick(side(epoch, iteration), time.perf_counter())
+    def on_settled(positions: Sequence[tuple[int, int]], took: float) -> None:
+        watch.settled([training_side(config, 0, *position, per_epoch) for position in positions], took)
 
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yolox-probe-")))
-        trainer = Trainer(
-            build_detector(recipe.model, recipe.ingredients),
-            config,
-            images=len(images),
-            world=world,
-            store=CheckpointStore(scratch),
-            hooks=Hooks(
-                batches=lambda epoch, iteration: stack.enter_context(
-                    TrainStream(
-                        images,
-                        main_pipeline,
-                        closing,
-                        config,
-                        0,
-                        epoch,
-                        iteration,
-                        world.rank,
-                        world.size,
-                        data_workers(workers, world),
-                        pin_memory=world.device.type == "cuda",
-                    )
-                ),
-                side=side,
-                evaluate=lambda model, epoch: {"AP": None},
+        trainer = stack.enter_context(
+            wired_trainer(
+                build_detector(recipe.model, recipe.ingredients),
+                recipe.ingredients,
+                config,
+                images,
+                seed=0,
+                world=world,
+                checkpoints=scratch,
+                workers=workers,
                 should_stop=watch.is_over,
-                on_iteration=on_iteration,
-            ),
+                on_settled=on_settled,
+            )
         )
+        # a side lasts ten iterations; so half of them warm it up and the other half count
+        trainer.check_every = min(trainer.check_every, config.multiscale_interval // 2 or 1)
         with suppress(InterruptedTraining):  # the watch stops it: that is how a probe ends
             trainer.run()
     if not watch.elapsed:
-        raise ValueError(f"the training ended before {WARM_UP + 1} iterations; probe with more data")
+        raise ValueError("the training ended before it was warm; probe with more data")
     flops = watch.done["flops"] / watch.elapsed
     device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
     return {

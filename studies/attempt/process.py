@@ -1,8 +1,6 @@
-"""Settings of a process that trains: determinism, memory, how many helpers read data."""
+"""Settings of a process that trains: determinism and memory."""
 
 from __future__ import annotations
-
-import os
 
 import cv2
 import torch
@@ -20,11 +18,3 @@ def prepare_process(seed: int, world: World) -> None:
     torch.use_deterministic_algorithms(on_cpu)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not on_cpu
-
-
-def data_workers(wanted: int | None, world: World) -> int:
-    """Data processes: as asked, else the cores that training leaves, at most eight."""
-    if wanted is not None:
-        return wanted
-    cores = len(os.sched_getaffinity(0)) // world.size
-    return min(8, max(1, cores - 1)) if world.device.type == "cuda" else 1

@@ -198,8 +198,8 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
 def _one_by_one(
     study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
 ) -> dict[str, int]:
-    from studies.attempt.runner import execute
-    from studies.attempt.session import Options
+    from studies.attempt.runner import Options, execute
+    from yolox_core.training.distributed import join_world
 
     attempt = Options(
         runs=Path(options.runs),
@@ -212,10 +212,12 @@ def _one_by_one(
         weights=weights_file(options),
     )
     statuses: dict[str, int] = {}
-    for planned in plan:
-        statuses[planned.run.name] = execute(planned.run, planned.deviations, attempt, stop)
-        if statuses[planned.run.name] == INTERRUPTED:  # all processes agree on that, not on who got a signal
-            break
+    with join_world(options.device) as world:
+        for planned in plan:
+            status = execute(planned.run, planned.deviations, attempt, world, stop)
+            statuses[planned.run.name] = status
+            if status == INTERRUPTED or world.is_lost:  # all agree on the former, not on who got a signal
+                break
     return statuses
 
 

@@ -98,7 +98,7 @@ def facts(folder: RunFolder) -> dict[str, Any]:
 
 def weights(folder: RunFolder) -> str:
     """Digest of the last checkpoint's weights."""
-    state = CheckpointStore(folder.checkpoints).load_latest("cpu")
+    state = CheckpointStore(folder.checkpoints).load_latest()
     assert state is not None
     digest = hashlib.sha256()
     for name, tensor in _tensors({part: state[part] for part in ("model", "ema", "optimizer")}):

@@ -16,21 +16,30 @@ from studies.attempt.probe import WARM_UP, Stopwatch
 RECIPE = stage_recipe("simota", SMOKE, describe_dataset(None))
 
 
-def test_the_clock_starts_after_the_warm_up() -> None:
-    """An iteration per second; two after the warm-up, at different sides."""
-    watch = Stopwatch(RECIPE, seconds=2)
-    for moment in range(WARM_UP):
-        watch.tick(64, float(moment))
-        assert not watch.is_over()
-    assert watch.elapsed == 0
-    watch.tick(64, float(WARM_UP))
+def test_only_warm_iterations_count_each_at_its_own_side() -> None:
+    """Blocks of five: the first is warm-up, the second the first at 96 px, and then two count."""
+    watch = Stopwatch(RECIPE, seconds=5)
+    assert WARM_UP == 5
+    watch.settled([64] * 5, 100.0)
+    watch.settled([96] * 5, 50.0)
+    assert (watch.elapsed, watch.is_over()) == (0, False)
+    watch.settled([96] * 5, 3.0)
     assert not watch.is_over()
-    watch.tick(96, float(WARM_UP + 1))
+    watch.settled([96, 96, 64, 64, 64], 2.0)
+    assert watch.elapsed == 5
     assert watch.is_over()
-    assert watch.elapsed == 2
-    forward = [2 * cost(RECIPE.model, RECIPE.ingredients, side).macs for side in (64, 96)]
-    assert watch.done["flops"] == 3 * sum(forward) * RECIPE.training.batch_size
-    assert watch.done["images"] == 2 * RECIPE.training.batch_size
+    forward = {side: 2 * cost(RECIPE.model, RECIPE.ingredients, side).macs for side in (64, 96)}
+    assert watch.done["flops"] == 3 * (7 * forward[96] + 3 * forward[64]) * RECIPE.training.batch_size
+    assert watch.done["images"] == 10 * RECIPE.training.batch_size
+
+
+def test_a_block_with_a_new_side_does_not_count_as_a_whole() -> None:
+    watch = Stopwatch(RECIPE, seconds=1)
+    watch.settled([64] * 5, 1.0)
+    watch.settled([64, 64, 96], 7.0)
+    assert watch.done["iterations"] == 0
+    watch.settled([96], 1.0)
+    assert (watch.done["iterations"], watch.elapsed) == (1, 1.0)
 
 
 @pytest.mark.slow

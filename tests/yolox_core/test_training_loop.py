@@ -111,14 +111,14 @@ def test_rows_hold_epoch_means_and_evaluations(tmp_path: Path) -> None:
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert ["AP" in row for row in history] == [False, True, True], "every second epoch, and the last"
     assert ["loss_l1" in row for row in history] == [False, False, True], "L1 in the closing epochs"
-    best = CheckpointStore(tmp_path).load_best("cpu")
+    best = CheckpointStore(tmp_path).load_best()
     assert best is not None
     assert best["epoch"] == 3
 
 
 def test_a_worse_epoch_does_not_replace_the_best(tmp_path: Path) -> None:
     _trainer(tmp_path, evaluate=lambda model, epoch: {"AP": -float(epoch)}).run()
-    best = CheckpointStore(tmp_path).load_best("cpu")
+    best = CheckpointStore(tmp_path).load_best()
     assert best is not None
     assert best["epoch"] == 2
 
@@ -133,7 +133,7 @@ def test_a_bad_loss_stops_with_a_reason_and_leaves_good_checkpoints(tmp_path: Pa
     trainer = _trainer(tmp_path, batches=poisoned)
     with pytest.raises(NonFiniteLossError, match=r"epoch 1, iteration 2 .*learning rate"):
         trainer.run()
-    state = CheckpointStore(tmp_path).load_latest("cpu")
+    state = CheckpointStore(tmp_path).load_latest()
     assert state is None or all(torch.isfinite(v).all() for v in state["model"].values())
 
 

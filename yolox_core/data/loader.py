@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing
+import multiprocessing.process
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cv2
@@ -30,6 +34,8 @@ _ORDER, _SAMPLE, _SIDE = 1, 2, 3
 #: How many other images are tried for a sample whose image can't be decoded.
 _ATTEMPTS = 8
 _PREFETCH = 4
+#: Seconds that workers get to end by themselves, before they are killed.
+_PATIENCE = 3.0
 _FOR_THE_TRAINER = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -39,10 +45,9 @@ class TrainStream:
     dataset: the training split. main_pipeline, closing_pipeline: the latter makes the last
     ``config.closing_epochs``. rank, world_size: each rank takes every world_size-th sample of the global
     batch, which is the same for any world size. workers: processes; 0 makes samples in this one. They live
-    as long as the stream, not an epoch. max_damaged: share of images that may fail to decode.
-
-    ``damaged`` collects the images that failed, by name; each is said once in the log. Close the stream
-    (or leave its ``with`` block) to stop the workers early.
+    as long as the stream, not an epoch. max_damaged: share of images that may fail to decode. damaged: where
+    the images that failed are collected, by name, with the reason; each is said once in the log. Close the
+    stream (or leave its ``with`` block) to stop the workers early.
 
     Raises ValueError when batch_size is no multiple of world_size, when the start lies outside the run,
     and, while iterating, when too many images fail to decode.
@@ -62,6 +67,7 @@ class TrainStream:
         workers: int = 0,
         pin_memory: bool = False,
         max_damaged: float = MAX_SKIPPED,
+        damaged: dict[str, str] | None = None,
     ) -> None:
         _check_shares(config, rank, world_size)
         iterations = config.iterations_per_epoch(len(dataset))
@@ -70,7 +76,7 @@ class TrainStream:
                 f"can't start at epoch {start_epoch}, iteration {start_iteration}: the run has "
                 f"{config.epochs} epochs of {iterations} iterations"
             )
-        self.damaged: dict[str, str] = {}
+        self.damaged: dict[str, str] = {} if damaged is None else damaged
         self._allowed = max(3.0, max_damaged * len(dataset))
         order = _Order(len(dataset), config, seed, start_epoch, start_iteration, rank, world_size)
         samples = _Samples(dataset, main_pipeline, closing_pipeline, config, seed)
@@ -86,6 +92,7 @@ class TrainStream:
             generator=torch.Generator(),
         )
         self._batches: Iterator[Batch] | None = None
+        self._workers: list[multiprocessing.process.BaseProcess] = []
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -96,9 +103,11 @@ class TrainStream:
                 raise StopIteration
             # Held back until a worker is ready to ignore them: one that just starts would die of them.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINER)
+            others = set(multiprocessing.active_children())
             try:
                 self._batches = iter(self._loader)
             finally:
+                self._workers = [p for p in multiprocessing.active_children() if p not in others]
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Workers ignore the signals meant for the trainer, so they must be told to stop.
             atexit.register(self.close)
@@ -117,10 +126,25 @@ class TrainStream:
         self.close()
 
     def close(self) -> None:
-        """Stop the workers; the stream has then ended. May be called again."""
+        """End the workers, whatever they are at; the stream has then ended. May be called again."""
         atexit.unregister(self.close)
-        self._batches = None
-        self._loader = None
+        batches, self._batches, self._loader = self._batches, None, None
+        workers, self._workers = self._workers, []
+        if not workers:
+            return
+        # Not by dropping the iterator: the traceback of an error may hold it, and then nobody tells them.
+        # In a thread, for DataLoader waits without end for a worker that died with a lock in its hand.
+        ending = threading.Thread(target=batches._shutdown_workers, daemon=True)  # type: ignore[union-attr]
+        with _deaf_to_children():
+            with suppress(RuntimeError):  # no thread starts any more while Python ends
+                ending.start()
+                ending.join(_PATIENCE)
+            for worker in workers:
+                if worker.is_alive():
+                    log.warning("data process %d did not end by itself; killed", worker.pid)
+                    worker.kill()
+            for worker in workers:
+                worker.join(_PATIENCE)  # not for ever: one that waits for a dead disk cannot even be killed
 
     def _note_damage(self, batch: Batch) -> None:
         for name, reason in batch.damaged:
@@ -133,6 +157,19 @@ class TrainStream:
                 f"{len(self.damaged)} images could not be decoded, too many to go on ({examples}); "
                 "repair or download them again"
             )
+
+
+@contextmanager
+def _deaf_to_children() -> Iterator[None]:
+    """DataLoader raises in the middle of anything when a worker is killed; here they are, on purpose."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:

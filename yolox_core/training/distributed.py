@@ -34,6 +34,23 @@ class World:
     def is_main(self) -> bool:
         return self.rank == 0
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether this process has left the others (:meth:`abandon`)."""
+        return self.size > 1 and not dist.is_initialized()
+
+    def abandon(self) -> None:
+        """Leave the others without a word: something failed here that they don't know of. They wait for
+        this process in vain until the launcher, which sees it end, ends them too. A farewell could wait
+        for them as long.
+        """
+        if self.size == 1 or not dist.is_initialized():
+            return
+        if dist.get_backend() == dist.Backend.NCCL:
+            dist.distributed_c10d._abort_process_group()
+        else:
+            dist.destroy_process_group()  # gloo just closes its connections, which the others notice
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process; every process must ask."""
         if self.size == 1:
@@ -94,7 +111,8 @@ def place(environment: Mapping[str, str]) -> tuple[int, int, int]:
 
 @contextmanager
 def join_world(device: str | None = None) -> Iterator[World]:
-    """Meet the other processes; leave them at the end.
+    """Meet the other processes; leave them at the end. Once per process: the meeting point of a second
+    time may still be closing from the first.
 
     device: ``cpu``, ``cuda`` or None for CUDA when there is one. NCCL on CUDA, gloo on CPU.
     """
@@ -111,12 +129,22 @@ def join_world(device: str | None = None) -> Iterator[World]:
         chosen = torch.device(kind)
     if size > 1:
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, init_method="env://", rank=rank, world_size=size, timeout=TIMEOUT)
+        dist.init_process_group(
+            backend,
+            init_method="env://",
+            rank=rank,
+            world_size=size,
+            timeout=TIMEOUT,
+            device_id=chosen if chosen.type == "cuda" else None,
+        )
+    world = World(rank, size, local, chosen)
     try:
-        yield World(rank, size, local, chosen)
-    finally:
-        if size > 1:
-            dist.destroy_process_group()
+        yield world
+    except BaseException:
+        world.abandon()
+        raise
+    if size > 1 and not world.is_lost:
+        dist.destroy_process_group()
 
 
 def batch_norm_buffers(model: nn.Module) -> list[Tensor]:

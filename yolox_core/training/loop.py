@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -58,7 +61,9 @@ class Hooks:
     batches(epoch, iteration): training batches from this position on, over all remaining epochs.
     side(epoch, iteration): input side in pixels. evaluate(model, epoch): COCO figures of the EMA weights;
     called on every process. should_stop(): whether to checkpoint and leave. on_epoch(history): the rows
-    so far, after each epoch, on the main process. on_iteration(epoch, iteration, loss): progress.
+    so far, after each epoch, on the main process. on_iteration(epoch, iteration, loss): progress; both
+    from 0. on_settled(positions, seconds): the device is done with the iterations at these (epoch,
+    iteration), for which this process took so long since it was done with those before.
     """
 
     batches: Callable[[int, int], Iterator[TrainingBatch]]
@@ -67,6 +72,7 @@ class Hooks:
     should_stop: Callable[[], bool] = lambda: False
     on_epoch: Callable[[list[dict[str, Any]]], None] = lambda history: None
     on_iteration: Callable[[int, int, float], None] = lambda epoch, iteration, loss: None
+    on_settled: Callable[[Sequence[tuple[int, int]], float], None] = lambda positions, seconds: None
 
 
 @dataclass
@@ -78,17 +84,28 @@ class _EpochSums:
     seconds: float = 0.0
     waiting: float = 0.0
 
-    def add(self, losses: dict[str, Tensor], seconds: float, waiting: float) -> None:
+    def add(self, losses: dict[str, Tensor], waiting: float) -> None:
         for name, value in losses.items():
             self.terms[name] = self.terms.get(name, 0.0) + float(value)
         self.iterations += 1
-        self.seconds += seconds
         self.waiting += waiting
 
     def means(self) -> dict[str, float]:
         rows = {n: v / max(self.iterations, 1) for n, v in self.terms.items()}
         total, positives = rows.pop("total", 0.0), rows.pop("positives", 0.0)
         return {"loss": total, **{f"loss_{n}": v for n, v in rows.items()}, "positives": positives}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An iteration whose losses have not been read back yet. waiting: seconds it waited for its batch."""
+
+    iteration: int
+    losses: dict[str, Tensor]
+    waiting: float
+
+    def name(self) -> str:
+        return f"iteration {self.iteration + 1}"
 
 
 class Trainer:
@@ -127,12 +144,17 @@ class Trainer:
         # reading a value back stalls a GPU's queue, so checks come every ten iterations there
         self.check_every = 1 if world.device.type == "cpu" else 10
         self._saved_at = time.monotonic()
+        self._settled_at = time.perf_counter()
 
     def resume(self) -> bool:
-        """Load the newest checkpoint; whether there was one."""
-        state = self.store.load_latest(self.world.device)
-        if state is None:
+        """Load the newest checkpoint that is whole; whether there was one.
+
+        It may come from another device. On CUDA, mixed precision then starts with a new scale of the loss.
+        """
+        name = self.world.broadcast(self.store.newest() if self.world.is_main else None)
+        if name is None:
             return False
+        state = self.store.load(name)
         self.detector.load_state_dict(state["model"])
         if self.world.size > 1 and len(state["statistics"]) == self.world.size:
             own = state["statistics"][self.world.rank]
@@ -140,10 +162,11 @@ class Trainer:
                 buffer.copy_(value)
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["torch_rng"].cpu())
+        if state["scaler"]:  # empty from a run in single precision
+            self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"])
         if self.world.device.type == "cuda" and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.world.device)
+            torch.cuda.set_rng_state(state["cuda_rng"], self.world.device)
         self.epoch, self.iteration = state["epoch"], state["iteration"]
         self.sums = _EpochSums(**state["sums"])
         self.history = state["history"]
@@ -158,14 +181,15 @@ class Trainer:
             return self.history
         batches = self.hooks.batches(self.epoch, self.iteration)
         self.model.train()
+        reset_peak_memory(self.world.device)
         for epoch in range(self.epoch, self.config.epochs):
-            pending: list[tuple[dict[str, Tensor], float, float]] = []
+            pending: list[_Step] = []
+            self._settled_at = time.perf_counter()
             for iteration in range(self.iteration, self.iterations_per_epoch):
                 started = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - started
-                losses = self.step(batch, epoch, iteration)
-                pending.append((losses, time.perf_counter() - started, waited))
+                pending.append(_Step(iteration, self.step(batch, epoch, iteration), waited))
                 self.iteration = iteration + 1
                 last = self.iteration == self.iterations_per_epoch
                 if last or self.iteration % self.check_every == 0:
@@ -195,40 +219,60 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not self.mixed and self.check_every == 1 and not torch.isfinite(norm):
             # before the step, so that the weights of the last checkpoint and of the moment stay usable
-            self._refuse({name: value.detach() for name, value in losses.items()}, float(norm))
+            self._refuse(f"iteration {iteration + 1}", losses, float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update()
         return {name: value.detach() for name, value in losses.items()} | {"gradient_norm": norm}
 
-    def _settle(self, pending: list[tuple[dict[str, Tensor], float, float]]) -> None:
+    def _settle(self, pending: list[_Step]) -> None:
         """Read back the losses of the last iterations and stop when one is not finite."""
-        bad = None
-        for losses, seconds, waited in pending:
-            norm = float(losses.pop("gradient_norm"))
-            total = float(losses["total"])
+        bad: tuple[str, dict[str, Tensor], float] | None = None
+        for step in pending:
+            norm = float(step.losses.pop("gradient_norm"))
+            total = float(step.losses["total"])
             # in mixed precision the scaler skips steps whose gradients overflow; a bad loss is no overflow
-            if not torch.isfinite(losses["total"]) or not (self.mixed or norm < float("inf")):
-                bad = bad or (losses, norm)
-            self.sums.add(losses, seconds, waited)
-            self.hooks.on_iteration(self.epoch, self.iteration, total)
-        pending.clear()
+            finite = math.isfinite(total) and (self.mixed or math.isfinite(norm))
+            if not finite and bad is None:
+                bad = (step.name(), step.losses, norm)
+            self.sums.add(step.losses, step.waiting)
+            self.hooks.on_iteration(self.epoch, step.iteration, total)
+        now = time.perf_counter()
+        seconds, self._settled_at = now - self._settled_at, now
+        self.sums.seconds += seconds
+        self.hooks.on_settled([(self.epoch, step.iteration) for step in pending], seconds)
         if self.world.any(bad is not None):
-            self._refuse(*(bad or ({}, float("nan"))))
+            span = f"{pending[0].name()} to {pending[-1].iteration + 1}"
+            self._refuse(*(bad or (span, {}, float("nan"))))
+        self._check_scale()
+        pending.clear()
 
-    def _refuse(self, losses: dict[str, Tensor], norm: float) -> None:
-        terms = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+    def _refuse(self, where: str, losses: dict[str, Tensor], norm: float) -> None:
+        terms = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
         raise NonFiniteLossError(
-            f"the loss or its gradient is not finite in epoch {self.epoch + 1}, iteration "
-            f"{self.iteration + 1} ({terms or 'on another process'}; gradient norm {norm:.4g}); lower the "
-            "learning rate, or look at the images of this batch"
+            f"the loss or its gradient is not finite in epoch {self.epoch + 1}, {where} "
+            f"({terms or 'on another process'}; gradient norm {norm:.4g}); lower the learning rate, or look "
+            "at the images of this batch"
         )
+
+    def _check_scale(self) -> None:
+        """Each step whose gradients overflow halves the scale of the loss and is left out. Below 1 there is
+        nothing left to halve: the gradients themselves are too large, and nothing has been learnt for long.
+        """
+        scale = self.scaler.get_scale() if self.mixed else 1.0
+        if scale < 1:
+            raise NonFiniteLossError(
+                f"the gradients overflow in half precision at every step, up to epoch {self.epoch + 1}, "
+                f"iteration {self.iteration} (loss scale {scale:.3g}); lower the learning rate, or "
+                "train in single precision (mixed_precision = false)"
+            )
 
     def _checkpoint_if_due(self) -> None:
         stop = self.world.any(self.hooks.should_stop())
         due = self.world.any(time.monotonic() - self._saved_at > CHECKPOINT_MINUTES * 60)
         if stop or due:
             self.checkpoint(required=stop)
+            self._settled_at = time.perf_counter()
         if stop:
             raise InterruptedTraining(f"stopped in epoch {self.epoch + 1}, iteration {self.iteration}")
 
@@ -300,7 +344,8 @@ def averaged_over_processes(detector: Detector, world: World) -> DistributedData
     known = inspect.signature(DistributedDataParallel).parameters
     own_buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     devices = [world.device] if world.device.type == "cuda" else None
-    return DistributedDataParallel(detector, device_ids=devices, **{own_buffers: False})  # type: ignore[arg-type]
+    settings: dict[str, Any] = {own_buffers: False}
+    return DistributedDataParallel(detector, device_ids=devices, gradient_as_bucket_view=True, **settings)
 
 
 def to_network_input(
@@ -316,8 +361,21 @@ def to_network_input(
     return pixels, targets
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let :func:`peak_memory_mb` count from now on, not from what this process did before."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux forgets the peak; elsewhere it is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory so far, in MB: of the device on CUDA, of the process on CPU."""
+    """Peak memory since the last reset, in MB: of the device on CUDA, of the process on CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))

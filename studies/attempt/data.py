@@ -1,0 +1,83 @@
+"""What a run trains on and is tested on: both splits, and which of their images could not be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from roadmap.datasets import embedded_folder
+from yolox_core.augmentation.letterbox import letterbox
+from yolox_core.data.coco import CocoDataset, ImageError, open_splits
+from yolox_core.data.shapes import ensure_shapes_dataset
+from yolox_core.training.distributed import World
+
+
+@dataclass
+class RunData:
+    """Both splits. ``damaged_train``, ``damaged_val``: images whose damage only showed when this attempt
+    decoded them, by file name, with the reason.
+    """
+
+    train: CocoDataset
+    val: CocoDataset
+    damaged_train: dict[str, str] = field(default_factory=dict)
+    damaged_val: dict[str, str] = field(default_factory=dict)
+
+    def skipped(self) -> dict[str, int]:
+        """Images left out of each split: found unusable at the start, or damaged when they were read."""
+        return {
+            "train": len(self.train.skipped) + len(self.damaged_train),
+            "val": len(self.val.skipped) + len(self.damaged_val),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Where the images lie and what became of them, for environment.json."""
+        return {
+            "path": str(self.train.root),
+            "train": self.train.summary(),
+            "val": self.val.summary(),
+        }
+
+
+def open_data(root: Path | None, embedded: Path | None, world: World) -> RunData:
+    """Open both splits on every process.
+
+    root: COCO-layout folder, None for the embedded dataset, which is made in ``embedded`` where it is
+    missing (None: its usual place). Raises ValueError for a dataset that cannot be used, or that differs
+    between processes.
+    """
+    if root is None:
+        embedded = embedded or embedded_folder()
+        if world.is_main:
+            ensure_shapes_dataset(embedded)
+        world.barrier()
+        root = ensure_shapes_dataset(embedded)
+    train, val = open_splits(root)
+    skipped = [tuple(sorted(image.name for image in split.skipped)) for split in (train, val)]
+    if any(other != skipped for other in world.gather(skipped)):
+        raise ValueError(f"processes see different images in {root}; is it the same folder on all nodes?")
+    return RunData(train, val)
+
+
+def photographs(dataset: CocoDataset, count: int, size: int) -> Float[Tensor, "n 3 S S"]:
+    """The first images of a split that can be decoded, as network input of side ``size``; at most ``count``,
+    and none where none can be decoded.
+    """
+    images = list(islice(_decoded(dataset, size), count))
+    stacked = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float()
+
+
+def _decoded(dataset: CocoDataset, size: int) -> Any:
+    for index in range(len(dataset)):
+        try:
+            yield letterbox(dataset.load_image(index), size)[0]
+        except ImageError:
+            continue  # whoever trains on it or evaluates it counts it and says so

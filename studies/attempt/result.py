@@ -1,0 +1,172 @@
+"""What a run came to: its weights evaluated, profiled, timed, and put together as result.json."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from roadmap.protocols import Deviation
+from roadmap.recipe import Recipe, Run, to_json
+from roadmap.record import SCHEMA, RunFolder, now, write_atomic
+from studies.attempt.data import RunData, photographs
+from studies.attempt.environment import describe_hardware
+from studies.attempt.share import data_workers
+from yolox_core.build import build_detector
+from yolox_core.config import MODELS, TrainConfig, input_size
+from yolox_core.detector import Detector
+from yolox_core.evaluation.collect import Detections, coco_metrics, collect_detections, merge
+from yolox_core.profiling import measure_latency, profile_detector
+from yolox_core.training.checkpoint import CheckpointStore
+from yolox_core.training.distributed import World
+from yolox_core.training.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+#: Latency is measured on this many validation images in turn, this many times in all.
+LATENCY_IMAGES, LATENCY_REPEATS = 32, 200
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """COCO's figures on the validation split at the end of an epoch, and what they were computed from."""
+
+    epoch: int
+    figures: dict[str, float | None]
+    detections: Detections
+
+    def row(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, **self.figures}
+
+
+def evaluate(
+    detector: Detector,
+    epoch: int,
+    config: TrainConfig,
+    data: RunData,
+    world: World,
+    workers: int | None,
+    confidence: float,
+) -> Evaluation:
+    """Evaluate on the validation split, each process its share; the same result on every process."""
+    own = collect_detections(
+        detector,
+        data.val,
+        config.image_size,
+        confidence,
+        config.nms_iou,
+        world.device,
+        batch_size=16,
+        workers=data_workers(workers, world),
+        rank=world.rank,
+        world_size=world.size,
+    )
+    detections = merge(world.gather(own))
+    figures = coco_metrics(data.val.annotation_file, detections, list(data.val.ids))
+    return Evaluation(epoch, figures, detections)
+
+
+def conclude(
+    run: Run,
+    folder: RunFolder,
+    trainer: Trainer,
+    data: RunData,
+    deviations: list[Deviation],
+    attempt: int,
+    workers: int | None,
+) -> dict[str, Any]:
+    """Evaluate the last and the best weights, profile and time the best: result.json's content.
+
+    Every process must call it; only the main one writes detections.json and gets an answer.
+    """
+    config, world, history = run.recipe.training, trainer.world, trainer.history
+    detector, last_weights = trainer.detector, trainer.ema.model
+    assert isinstance(last_weights, Detector)
+    last = evaluate(last_weights, config.epochs, config, data, world, workers, config.final_confidence)
+    best = last
+    kept = CheckpointStore(folder.checkpoints).load_best()
+    if kept is not None and kept["epoch"] != config.epochs:
+        detector.load_state_dict(kept["model"])
+        best = evaluate(detector, kept["epoch"], config, data, world, workers, config.final_confidence)
+    else:
+        detector.load_state_dict(last_weights.state_dict())
+    if not world.is_main:
+        return {}
+    write_atomic(folder.path / "detections.json", _json_line(best.detections.to_coco_results()).encode())
+    for split, count in data.skipped().items():
+        if count:
+            deviations.append(Deviation(f"images skipped ({split})", 0, count))
+    seconds = sum(row["seconds"] for row in history)
+    recipe = run.recipe
+    return {
+        "schema": SCHEMA,
+        "study": run.study,
+        "arm": run.arm,
+        "seed": run.seed,
+        "run": run.name,
+        "recipe_hash": recipe.hash,
+        "protocol": recipe.protocol,
+        "finished": now(),
+        "best": best.row(),
+        "last": last.row(),
+        "profile": asdict(profile_detector(detector, config.image_size)),
+        "full_size_profile": full_size_profile(recipe),
+        "latency": latency_of(detector, config, data, world.device),
+        "training": {
+            "epochs": config.epochs,
+            "iterations": history[-1]["iteration"],
+            "seconds": seconds,
+            "images_per_second": history[-1]["iteration"] * config.batch_size / seconds,
+            "data_wait": sum(r["data_wait"] * r["seconds"] for r in history) / seconds,
+            "memory_mb": max(r["memory_mb"] for r in history),
+            "attempts": attempt,
+        },
+        "dataset": to_json(recipe.dataset) | {"skipped": data.skipped()},
+        "hardware": describe_hardware(world),
+        "deviations": [asdict(d) for d in deviations],
+    }
+
+
+def latency_of(
+    detector: Detector, config: TrainConfig, data: RunData, device: torch.device
+) -> dict[str, Any]:
+    """Latency on photographs of the validation split, and how busy the machine was."""
+    latency = measure_latency(
+        detector,
+        config.image_size,
+        device,
+        config.final_confidence,
+        config.nms_iou,
+        repeats=LATENCY_REPEATS,
+        images=photographs(data.val, LATENCY_IMAGES, config.image_size),
+    )
+    latency["load_average"] = os.getloadavg()[0]
+    return latency
+
+
+def full_size_profile(recipe: Recipe) -> dict[str, Any]:
+    """Profile of the paper's model with these ingredients: unscaled, 80 classes, the paper's test size."""
+    with torch.device("meta"):
+        detector = build_detector(MODELS[recipe.model.name], recipe.ingredients)
+    return asdict(profile_detector(detector, input_size(recipe.model.name)))
+
+
+def headline(result: dict[str, Any]) -> str:
+    """A result in one line."""
+
+    def shown(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.2f}"
+
+    best, last = result["best"], result["last"]
+    return (
+        f"AP {shown(best['AP'])} (best, epoch {best['epoch']}), {shown(last['AP'])} (last) "
+        f"on {result['dataset']['name']}, {result['protocol']} protocol"
+    )
+
+
+def _json_line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
+from roadmap.typed import parse, to_json
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,12 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """First 8 hex digits of the SHA-256 over the canonical JSON of the resolved recipe."""
-        text = json.dumps(to_json(self), sort_keys=True, separators=(",", ":"))
+        """First 8 hex digits of the SHA-256 over the canonical JSON of the resolved recipe.
+
+        Equal recipes have one hash. A field with a neutral value is left out as long as it has that value,
+        so that records from before the field keep their names.
+        """
+        text = json.dumps(to_json(self, identity=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -67,14 +69,17 @@ class Run:
         return f"{self.arm}-s{self.seed}-{self.recipe.hash}"
 
 
-def to_json(value: Any) -> Any:
-    """Dataclass to plain JSON types (tuples become lists)."""
-    return json.loads(json.dumps(asdict(value)))
+def recipe_from_json(data: Any, where: str = "recipe") -> Recipe:
+    """Inverse of :func:`to_json` for a recipe; a field that older records lack takes its neutral value.
+
+    Raises ValueError naming every unknown, missing or impossible field.
+    """
+    return parse(Recipe, data, where, whole=True)
 
 
-def recipe_from_json(data: Mapping[str, Any]) -> Recipe:
-    """Inverse of :func:`to_json` for a recipe. Raises ValueError naming an unknown or missing field."""
-    return _build(Recipe, data, "recipe")
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe with every value of its declared type. Raises ValueError for one that is out of range."""
+    return recipe_from_json(to_json(recipe))
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -89,23 +94,3 @@ def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, name)
         else:
             yield name, item
-
-
-def _build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    hints = get_type_hints(cls)
-    names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown, missing = sorted(set(data) - names), sorted(names - set(data))
-    if unknown or missing:
-        raise ValueError(f"{where}: unknown fields {unknown}, missing fields {missing}")
-    return cls(**{name: _convert(hints[name], data[name], f"{where}.{name}") for name in names})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    if isinstance(value, list):
-        inner = get_args(hint)[0] if get_origin(hint) is tuple else None
-        return tuple(_convert(inner, item, where) for item in value)
-    if isinstance(hint, types.UnionType) or hint is None:
-        return value
-    return value

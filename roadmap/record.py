@@ -1,53 +1,205 @@
 """The run record: a folder per run, the truth that everything else is a view of.
 
-    runs/<study>/<arm>-s<seed>-<hash>/
-        recipe.json        the whole resolved recipe, the run's identity, deviations from the paper
-        environment.json   packages, commit, hardware, dataset, of the latest attempt
-        attempts.jsonl     one line when an attempt starts, one when it ends
-        metrics.jsonl      one line per epoch
-        result.json        written last, atomically: its presence means the run is finished
-        failure.json       why the run stopped on its own (error, non-finite loss)
-        detections.json    detections of the best evaluated epoch, COCO result format
-        log.txt            what was printed
-        checkpoints/       the last two, and the best weights
-
-Standard library only.
+runs/<study>/<arm>-s<seed>-<hash>/
+    recipe.json        the whole resolved recipe, the run's identity, deviations from the paper
+    environment.json   packages, commit, hardware, dataset, of the latest attempt
+    attempts.jsonl     one line when an attempt starts, one when it ends
+    metrics.jsonl      one line per epoch
+    result.json        written last, atomically: its presence means the run is finished
+    failure.json       why the run stopped on its own (error, non-finite loss)
+    detections.json    detections of the best evaluated epoch, COCO result format
+    log.txt            what was printed
+    checkpoints/       the last two, and the best weights
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
+from annotated_types import Ge, Gt, Interval
+
+from roadmap.protocols import Deviation
+from roadmap.recipe import DatasetConfig, Recipe, recipe_from_json
 from roadmap.redaction import public
+from roadmap.typed import parse, to_json
+from yolox_core import files
+from yolox_core.files import read_json, read_lines
+from yolox_core.files import write_atomic as write_atomic
 
-SCHEMA = 1
+#: Of result.json and recipe.json. Raise it when a reader of today would misread what is written.
+SCHEMA = 2
+
+Count = Annotated[int, Ge(0)]
+Amount = Annotated[float, Ge(0)]
+#: A percentage, with room for the last bit of a mean; None where COCO leaves it undefined.
+Percent = Annotated[float, Interval(ge=0, le=100 + 1e-9)] | None
 
 
 class RunLockedError(RuntimeError):
     """Another process works on the same run."""
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader (or a crash) sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+@dataclass(frozen=True)
+class Figures:
+    """COCO's twelve figures in percent, and the epoch (from 1) of the weights they belong to."""
+
+    epoch: Count
+    AP: Percent
+    AP50: Percent
+    AP75: Percent
+    APs: Percent
+    APm: Percent
+    APl: Percent
+    AR1: Percent
+    AR10: Percent
+    AR100: Percent
+    ARs: Percent
+    ARm: Percent
+    ARl: Percent
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Size and arithmetic of one forward pass of one image (conventions: :mod:`roadmap.cost`)."""
+
+    name: str
+    image_size: Annotated[int, Ge(1)]
+    params: Count
+    macs: Count
+    gflops: Amount
+    gflops_paper: Amount
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Milliseconds over the repeats of a latency measurement."""
+
+    median: Annotated[float, Gt(0)]
+    mean: Annotated[float, Gt(0)]
+    p5: Annotated[float, Gt(0)]
+    p95: Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one image takes, and everything that decides it.
+
+    load_average: processes that wanted to run on the machine, over the last minute.
+    """
+
+    device: str
+    dtype: str
+    batch: Annotated[int, Ge(1)]
+    image_size: Annotated[int, Ge(1)]
+    fused: bool
+    confidence: Amount
+    nms_iou: Amount
+    forward_ms: Spread
+    postprocess_ms: Spread
+    total_ms: Spread
+    warmup: Count | None = None
+    repeats: Count | None = None
+    threads: Count | None = None
+    load_average: Amount | None = None
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What the training took. data_wait: share of the time spent waiting for data."""
+
+    epochs: Count
+    iterations: Count
+    seconds: Amount
+    images_per_second: Amount
+    data_wait: Amount
+    memory_mb: Amount
+    attempts: Count
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Images left out, because they are missing or damaged."""
+
+    train: Count = 0
+    val: Count = 0
+
+
+@dataclass(frozen=True)
+class DatasetFacts(DatasetConfig):
+    """The recipe's dataset, and what of it could not be used."""
+
+    skipped: Skipped = Skipped()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a run was trained on."""
+
+    device: str
+    name: str
+    cpu: str
+    cores: Count
+    gpus: Count
+    world_size: Annotated[int, Ge(1)]
+    threads: Count
+    host: str
+    cuda: str | None = None
+    cudnn: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """result.json. best, last: figures of the best evaluated and of the last epoch.
+
+    profile: of the trained model; full_size_profile: of the paper's model with the same ingredients.
+    finished: UTC, ISO 8601. deviations: of the recipe, and those that the run itself met.
+    """
+
+    schema: Annotated[int, Ge(1)]
+    study: str
+    arm: str
+    seed: int
+    run: str
+    recipe_hash: str
+    protocol: str
+    finished: str
+    best: Figures
+    last: Figures
+    profile: Profile
+    training: TrainingFacts
+    dataset: DatasetFacts
+    hardware: Hardware
+    deviations: tuple[Deviation, ...]
+    full_size_profile: Profile | None = None
+    latency: Latency | None = None
+
+
+def result_from_json(data: Any, where: str = "result.json") -> Result:
+    """Read what :func:`write_result` wrote, or an older version of it.
+
+    Raises ValueError for another layout, an impossible figure, and a schema of the future.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where} is not a JSON object; move it away or repair it")
+    check_schema(data, where)
+    return parse(Result, _with_arm(data), where)
+
+
+def check_schema(data: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError when a newer version of the project wrote ``data``."""
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise ValueError(f"{where} has schema {schema}, newer than {SCHEMA}: update the project")
 
 
 def write_json(path: Path, value: Any, *, exact: bool = False) -> None:
@@ -55,8 +207,7 @@ def write_json(path: Path, value: Any, *, exact: bool = False) -> None:
 
     exact: keep the credentials of addresses, which are left out otherwise (:mod:`roadmap.redaction`).
     """
-    value = value if exact else public(value)
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    files.write_json(path, value if exact else public(value))
 
 
 def write_json_once(path: Path, value: Any) -> bool:
@@ -77,41 +228,9 @@ def write_json_once(path: Path, value: Any) -> bool:
         temporary.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; None when it is missing. Raises ValueError naming the file when it is broken."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); move it away or repair it") from error
-
-
 def append_line(path: Path, value: Any) -> None:
-    """Append one JSON line; a torn last line (a full disk, a kill in mid-write) is cut off first."""
-    line = (json.dumps(public(value), allow_nan=False) + "\n").encode()
-    with path.open("a+b") as file:
-        file.seek(0)
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
-        file.write(line)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of a JSONL file; a torn last line (a kill in mid-write) is dropped, an absent file is empty."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = []
-    for number, line in enumerate(lines):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines) - 1:
-                raise ValueError(f"{path}, line {number + 1} is not valid JSON ({error})") from error
-    return rows
+    """Append one JSON line, without credentials; a torn last line is cut off first."""
+    files.append_line(path, public(value))
 
 
 def now() -> str:
@@ -148,9 +267,45 @@ class RunFolder:
     def environment(self) -> dict[str, Any] | None:
         return read_json(self.path / "environment.json")
 
-    def result(self) -> dict[str, Any] | None:
-        """result.json, None until the run is finished."""
-        return _with_arm(read_json(self.path / "result.json"))
+    def result(self) -> Result | None:
+        """result.json, None until the run is finished.
+
+        Every command judges a record by this. Raises ValueError saying what is wrong with a result that
+        can't be read, can't be, or does not belong to the recipe beside it.
+        """
+        return self.outcome()[1]
+
+    def outcome(self) -> tuple[dict[str, Any] | None, Result | None]:
+        """recipe.json and result.json, each read once. Raises ValueError as :meth:`result` does."""
+        identity, content = self.identity(), read_json(self.path / "result.json")
+        if content is None:
+            return identity, None
+        result = result_from_json(content)
+        if not isinstance(identity, dict):
+            raise ValueError("recipe.json is missing or not a JSON object")
+        for key in ("arm", "seed", "recipe_hash", "protocol"):
+            if getattr(result, key) != identity.get(key):
+                raise ValueError(
+                    f"result.json says {key} {getattr(result, key)!r}, recipe.json says {identity.get(key)!r}"
+                )
+        self.recipe(identity)
+        return identity, result
+
+    def recipe(self, identity: Mapping[str, Any]) -> Recipe:
+        """The recipe in recipe.json's content. Raises ValueError when it can't be read or its hash is
+        another than that of the record and of the folder's name.
+        """
+        check_schema(identity, "recipe.json")
+        recipe = recipe_from_json(identity.get("recipe"))
+        named = re.fullmatch(r".*-s\d+-([0-9a-f]{8})", self.name)
+        claims = {"recipe.json": identity.get("recipe_hash"), "the folder's name": named and named[1]}
+        for place, claim in claims.items():
+            if claim not in (None, recipe.hash):
+                raise ValueError(
+                    f"the recipe in recipe.json has the hash {recipe.hash}, {place} says {claim}; "
+                    "it was edited or moved: put the original back, or move the folder away"
+                )
+        return recipe
 
     def failure(self) -> dict[str, Any] | None:
         """failure.json: kind, message, epoch, attempt; None unless the run stopped on its own."""
@@ -165,14 +320,24 @@ class RunFolder:
         return read_lines(self.path / "attempts.jsonl")
 
     def state(self) -> str:
-        """``finished``, ``failed``, ``running``, ``interrupted`` or ``new``, from the folder alone."""
+        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted`` or ``new``, from the folder
+        alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
+        """
         if (self.path / "result.json").exists():
-            return "finished"
+            return "unreadable" if self.problem() else "finished"
         if self.is_locked():
             return "running"
         if (self.path / "failure.json").exists():
             return "failed"
         return "interrupted" if (self.path / "attempts.jsonl").exists() else "new"
+
+    def problem(self) -> str:
+        """Why the run's result can't be used; empty when it can, or when there is none yet."""
+        try:
+            self.result()
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
 
     def is_locked(self) -> bool:
         """Whether a process on this machine (or on a shared file system with locks) works on the run."""
@@ -227,10 +392,15 @@ def _try_lock(file: IO[str], patience: float = 1.0) -> bool:
 
 
 def _with_arm(record: Any) -> Any:
-    """Records written before every study had arms call theirs ``stage``."""
+    """Records of schema 1 call the arm ``stage``."""
     if isinstance(record, dict) and "stage" in record and "arm" not in record:
         return {"arm" if key == "stage" else key: value for key, value in record.items()}
     return record
+
+
+def write_result(folder: RunFolder, result: Result) -> None:
+    """Write result.json: from now on the run is finished."""
+    write_json(folder.path / "result.json", to_json(result))
 
 
 def find_runs(root: Path, study: str | None = None) -> list[RunFolder]:

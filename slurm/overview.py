@@ -53,8 +53,9 @@ class RunStatus:
     """A row of the status table.
 
     state: ``finished``, ``running``, ``pending``, another word of Slurm's queue in lower case, one of
-    ENDED_STATES, ``missing`` (submitted, never started, and no longer in the queue), ``unknown``, or
-    ``unknown (WORD)`` for a word of Slurm's that we do not know. attempts: starts on record.
+    ENDED_STATES, ``missing`` (submitted, never started, and no longer in the queue), ``unreadable`` (its
+    result can't be used; ``last_end`` says why), ``unknown``, or ``unknown (WORD)`` for a word of Slurm's
+    that we do not know. attempts: starts on record.
     last_end: how the last attempt ended. job: id of its latest job. submission: the one it came from.
     """
 
@@ -185,7 +186,7 @@ def _ask(
         submission
         for submission in submissions
         if any(
-            (submission.job_name, index) not in told and not RunFolder(folder / task.run).result()
+            (submission.job_name, index) not in told and RunFolder(folder / task.run).state() != "finished"
             for index, task in enumerate(submission.tasks)
         )
     ]
@@ -273,8 +274,11 @@ def _state(
 ) -> tuple[str, str]:
     """Our word for the state, and how the last attempt ended. Notes a cancellation that Slurm tells of."""
     last_end = _last_end(folder, job, history)
-    if folder.state() == "finished":
+    recorded = folder.state()
+    if recorded == "finished":
         return "finished", last_end
+    if recorded == "unreadable":
+        return "unreadable", folder.problem()
     if job is not None and not job.known:
         return f"unknown ({job.state})", last_end
     if job is not None and not job.ended:

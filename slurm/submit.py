@@ -132,8 +132,11 @@ def _decide(
     skipped = []
     for task in tasks:
         folder = RunFolder(runs / study / task.run)
-        if folder.result() is not None:
+        state = folder.state()
+        if state == "finished":
             skipped.append(Skipped(task.run, "finished"))
+        elif state == "unreadable":
+            skipped.append(Skipped(task.run, f"its result can't be used: {folder.problem()}"))
         elif task.run in busy:
             skipped.append(Skipped(task.run, busy[task.run]))
         elif folder.is_locked():

@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-AnchorShapes = tuple[tuple[tuple[float, float], ...], ...]
+AnchorShapes = tuple[tuple[tuple[int, int], ...], ...]
 
 #: YOLOv3's nine anchors clustered on COCO, (width, height) in pixels, per level of stride 8, 16, 32
 #: (arXiv 1804.02767 §2.3).

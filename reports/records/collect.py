@@ -7,17 +7,14 @@ reported with the reason, so that a table says what it leaves out.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
-from roadmap.record import SCHEMA, RunFolder, find_runs
-
-#: Figures of ``best`` and ``last`` that a record must have; null where COCO leaves them undefined.
-FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+from roadmap.record import RunFolder, find_runs
+from roadmap.typed import to_json
 
 
 class NoFinishedRunsError(ValueError):
@@ -137,80 +134,34 @@ def read_runs(root: Path, study: str) -> Collection:
 
 
 def _read(folder: RunFolder) -> RunRecord | Unfinished:
-    identity = _mapping(folder.identity(), "recipe.json")
+    content, result = folder.outcome()
+    identity = _mapping(content, "recipe.json")
     _need(identity, "recipe.json", {"arm": str, "seed": int, "protocol": str, "recipe_hash": str})
-    content = folder.result()
-    if content is None:
+    if result is None:
         return _unfinished(folder, identity)
-    result = _mapping(content, "result.json")
-    _need(
-        result,
-        "result.json",
-        {"arm": str, "seed": int, "run": str, "recipe_hash": str, "protocol": str, "finished": str}
-        | dict.fromkeys(("best", "last", "profile", "training", "dataset", "hardware"), dict)
-        | {"deviations": list, "schema": int},
-    )
-    if result["schema"] > SCHEMA:
-        raise ValueError(
-            f"result.json has schema {result['schema']}, newer than {SCHEMA}: update the project"
-        )
-    for key in ("arm", "seed", "recipe_hash", "protocol"):
-        if result[key] != identity[key]:
-            raise ValueError(f"result.json says {key} {result[key]!r}, recipe.json says {identity[key]!r}")
-    _check_figures(result)
+    values = to_json(result)
     return RunRecord(
         path=folder.path,
         study=folder.study,
-        arm=result["arm"],
-        seed=result["seed"],
-        run=result["run"],
-        recipe_hash=result["recipe_hash"],
-        protocol=result["protocol"],
-        finished=result["finished"],
+        arm=result.arm,
+        seed=result.seed,
+        run=result.run,
+        recipe_hash=result.recipe_hash,
+        protocol=result.protocol,
+        finished=result.finished,
         recipe=flatten(_mapping(identity.get("recipe"), "recipe.json: recipe")),
-        best=result["best"],
-        last=result["last"],
-        profile=result["profile"],
-        full_size_profile=result.get("full_size_profile"),
-        latency=result.get("latency"),
-        training=result["training"],
-        dataset=result["dataset"],
-        hardware=result["hardware"],
-        deviations=tuple(result["deviations"]),
+        best=values["best"],
+        last=values["last"],
+        profile=values["profile"],
+        full_size_profile=values["full_size_profile"],
+        latency=values["latency"],
+        training=values["training"],
+        dataset=values["dataset"],
+        hardware=values["hardware"],
+        deviations=tuple(values["deviations"]),
         environment=_mapping(folder.environment() or {}, "environment.json"),
         epochs=_epochs(_metrics(folder)),
     )
-
-
-def _check_figures(result: Mapping[str, Any]) -> None:
-    for part in ("full_size_profile", "latency"):
-        if result.get(part) is not None:
-            _mapping(result[part], f"result.json: {part}")
-    for part in ("best", "last"):
-        for name in FIGURES:
-            if name not in result[part]:
-                raise ValueError(f"result.json has no {part}.{name}")
-            _number(result[part][name], f"{part}.{name}", none=True)
-        _number(result[part].get("epoch"), f"{part}.epoch")
-    for name in ("params", "macs", "gflops", "gflops_paper"):
-        _number(result["profile"].get(name), f"profile.{name}")
-        if result.get("full_size_profile") is not None:
-            _number(result["full_size_profile"].get(name), f"full_size_profile.{name}")
-    if result.get("latency") is not None:
-        latency = result["latency"]
-        _need(latency, "result.json: latency", {"forward_ms": dict, "device": str, "dtype": str})
-        _number(latency["forward_ms"].get("median"), "latency.forward_ms.median")
-        if latency["forward_ms"]["median"] <= 0:
-            raise ValueError("result.json: latency.forward_ms.median is not above 0")
-        for name in ("batch", "image_size"):
-            _number(latency.get(name), f"latency.{name}")
-        for name in ("warmup", "repeats", "threads"):
-            _number(latency.get(name), f"latency.{name}", none=True)
-    _number(result["hardware"].get("world_size"), "hardware.world_size", none=True)
-    _mapping(result["dataset"].get("skipped") or {}, "result.json: dataset.skipped")
-    _need(result["dataset"], "result.json: dataset", {"name": str, "fingerprint": str, "coco": bool})
-    for item in result["deviations"]:
-        _need(_mapping(item, "result.json: deviations"), "result.json: deviations", {"field": str})
 
 
 def _metrics(folder: RunFolder) -> list[dict[str, Any]]:
@@ -259,13 +210,6 @@ def _need(value: Mapping[str, Any], where: str, kinds: Mapping[str, type]) -> No
     for key, kind in kinds.items():
         if not isinstance(value.get(key), kind):
             raise ValueError(f"{where} has no {key} ({kind.__name__})")
-
-
-def _number(value: Any, where: str, none: bool = False) -> None:
-    if value is None and none:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"result.json: {where} is {value!r}, not a finite number")
 
 
 def _nothing(root: Path, study: str, unfinished: Sequence[Unfinished], skipped: Sequence[Skipped]) -> str:

@@ -11,8 +11,22 @@ from typing import Any
 import torch
 
 from roadmap.protocols import Deviation
-from roadmap.recipe import Recipe, Run, to_json
-from roadmap.record import SCHEMA, RunFolder, now, write_atomic
+from roadmap.recipe import Recipe, Run
+from roadmap.record import (
+    SCHEMA,
+    DatasetFacts,
+    Figures,
+    Hardware,
+    Latency,
+    Profile,
+    Result,
+    RunFolder,
+    Skipped,
+    Spread,
+    TrainingFacts,
+    now,
+    write_atomic,
+)
 from studies.attempt.data import RunData, photographs
 from studies.attempt.environment import describe_hardware
 from studies.attempt.share import data_workers
@@ -39,8 +53,8 @@ class Evaluation:
     figures: dict[str, float | None]
     detections: Detections
 
-    def row(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, **self.figures}
+    def recorded(self) -> Figures:
+        return Figures(epoch=self.epoch, **self.figures)
 
 
 def evaluate(
@@ -78,7 +92,7 @@ def conclude(
     deviations: list[Deviation],
     attempt: int,
     workers: int | None,
-) -> dict[str, Any]:
+) -> Result | None:
     """Evaluate the last and the best weights, profile and time the best: result.json's content.
 
     Every process must call it; only the main one writes detections.json and gets an answer.
@@ -95,47 +109,45 @@ def conclude(
     else:
         detector.load_state_dict(last_weights.state_dict())
     if not world.is_main:
-        return {}
+        return None
     write_atomic(folder.path / "detections.json", _json_line(best.detections.to_coco_results()).encode())
     for split, count in data.skipped().items():
         if count:
             deviations.append(Deviation(f"images skipped ({split})", 0, count))
     seconds = sum(row["seconds"] for row in history)
     recipe = run.recipe
-    return {
-        "schema": SCHEMA,
-        "study": run.study,
-        "arm": run.arm,
-        "seed": run.seed,
-        "run": run.name,
-        "recipe_hash": recipe.hash,
-        "protocol": recipe.protocol,
-        "finished": now(),
-        "best": best.row(),
-        "last": last.row(),
-        "profile": asdict(profile_detector(detector, config.image_size)),
-        "full_size_profile": full_size_profile(recipe),
-        "latency": latency_of(detector, config, data, world.device),
-        "training": {
-            "epochs": config.epochs,
-            "iterations": history[-1]["iteration"],
-            "seconds": seconds,
-            "images_per_second": history[-1]["iteration"] * config.batch_size / seconds,
-            "data_wait": sum(r["data_wait"] * r["seconds"] for r in history) / seconds,
-            "memory_mb": max(r["memory_mb"] for r in history),
-            "attempts": attempt,
-        },
-        "dataset": to_json(recipe.dataset) | {"skipped": data.skipped()},
-        "hardware": describe_hardware(world),
-        "deviations": [asdict(d) for d in deviations],
-    }
+    return Result(
+        schema=SCHEMA,
+        study=run.study,
+        arm=run.arm,
+        seed=run.seed,
+        run=run.name,
+        recipe_hash=recipe.hash,
+        protocol=recipe.protocol,
+        finished=now(),
+        best=best.recorded(),
+        last=last.recorded(),
+        profile=Profile(**asdict(profile_detector(detector, config.image_size))),
+        full_size_profile=full_size_profile(recipe),
+        latency=latency_of(detector, config, data, world.device),
+        training=TrainingFacts(
+            epochs=config.epochs,
+            iterations=history[-1]["iteration"],
+            seconds=seconds,
+            images_per_second=history[-1]["iteration"] * config.batch_size / seconds,
+            data_wait=sum(r["data_wait"] * r["seconds"] for r in history) / seconds,
+            memory_mb=max(r["memory_mb"] for r in history),
+            attempts=attempt,
+        ),
+        dataset=DatasetFacts(**vars(recipe.dataset), skipped=Skipped(**data.skipped())),
+        hardware=Hardware(**describe_hardware(world)),
+        deviations=tuple(deviations),
+    )
 
 
-def latency_of(
-    detector: Detector, config: TrainConfig, data: RunData, device: torch.device
-) -> dict[str, Any]:
+def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: torch.device) -> Latency:
     """Latency on photographs of the validation split, and how busy the machine was."""
-    latency = measure_latency(
+    measured = measure_latency(
         detector,
         config.image_size,
         device,
@@ -144,27 +156,27 @@ def latency_of(
         repeats=LATENCY_REPEATS,
         images=photographs(data.val, LATENCY_IMAGES, config.image_size),
     )
-    latency["load_average"] = os.getloadavg()[0]
-    return latency
+    times = {name: Spread(**measured[name]) for name in ("forward_ms", "postprocess_ms", "total_ms")}
+    return Latency(**(measured | times), load_average=os.getloadavg()[0])
 
 
-def full_size_profile(recipe: Recipe) -> dict[str, Any]:
+def full_size_profile(recipe: Recipe) -> Profile:
     """Profile of the paper's model with these ingredients: unscaled, 80 classes, the paper's test size."""
     with torch.device("meta"):
         detector = build_detector(MODELS[recipe.model.name], recipe.ingredients)
-    return asdict(profile_detector(detector, input_size(recipe.model.name)))
+    return Profile(**asdict(profile_detector(detector, input_size(recipe.model.name))))
 
 
-def headline(result: dict[str, Any]) -> str:
+def headline(result: Result) -> str:
     """A result in one line."""
 
     def shown(value: float | None) -> str:
         return "undefined" if value is None else f"{value:.2f}"
 
-    best, last = result["best"], result["last"]
+    best, last = result.best, result.last
     return (
-        f"AP {shown(best['AP'])} (best, epoch {best['epoch']}), {shown(last['AP'])} (last) "
-        f"on {result['dataset']['name']}, {result['protocol']} protocol"
+        f"AP {shown(best.AP)} (best, epoch {best.epoch}), {shown(last.AP)} (last) "
+        f"on {result.dataset.name}, {result.protocol} protocol"
     )
 
 

@@ -28,6 +28,7 @@ from roadmap.record import (
     write_atomic,
     write_json,
     write_json_once,
+    write_result,
 )
 from roadmap.redaction import PublicFormatter
 from studies.attempt.data import RunData, open_data
@@ -150,8 +151,8 @@ class _Attempt:
             on_epoch=self._on_epoch,
         )
         result = conclude(run, self.folder, trainer, data, self.deviations, self.number, workers)
-        if world.is_main:
-            write_json(self.folder.path / "result.json", result)
+        if result is not None:
+            write_result(self.folder, result)
             log.info("%s: %s", run.name, headline(result))
 
     def end_tracking(self, reason: str) -> None:
@@ -196,8 +197,8 @@ class _Attempt:
 
 def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
     """Take the run for this process; a status when there is nothing to do."""
-    if _is_done(folder, options):
-        return FINISHED
+    if (status := _recorded(folder, options)) is not None:
+        return status
     try:
         stack.enter_context(folder.lock())
     except RunLockedError as error:
@@ -206,18 +207,23 @@ def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
     except OSError as error:
         log.error("cannot write in %s: %s; make room or choose another --runs", folder.path, error)
         return FAILED
-    if _is_done(folder, options):  # while we waited for the lock
-        return FINISHED
+    if (status := _recorded(folder, options)) is not None:  # while we waited for the lock
+        return status
     if options.again:
         _wipe(folder)
     return None
 
 
-def _is_done(folder: RunFolder, options: Options) -> bool:
-    if options.again or not (folder.path / "result.json").exists():
-        return False
-    log.info("%s is finished; --again runs it from scratch", folder.name)
-    return True
+def _recorded(folder: RunFolder, options: Options) -> int | None:
+    """How the record says that the run went, None while there is something to do."""
+    state = "new" if options.again else folder.state()
+    if state == "unreadable":
+        log.error("%s can't be used: %s; --again runs it from scratch", folder.path, folder.problem())
+        return FAILED
+    if state == "finished":
+        log.info("%s is finished; --again runs it from scratch", folder.name)
+        return FINISHED
+    return None
 
 
 def _wipe(folder: RunFolder) -> None:

@@ -264,15 +264,15 @@ def _where(report: Any) -> str:
 def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict[str, Any]:
     runs = []
     for planned in plan:
-        result = planned.folder.result() or {}
+        result = None if planned.folder.problem() else planned.folder.result()
         runs.append(
             {
                 "run": planned.run.name,
                 "status": planned.folder.state(),
                 "exit": statuses[planned.run.name],
                 "folder": str(planned.folder.path),
-                "best": result.get("best"),
-                "last": result.get("last"),
+                "best": asdict(result.best) if result else None,
+                "last": asdict(result.last) if result else None,
             }
         )
     return {"runs": runs, "report": None if report is None else str(report.out)}

@@ -91,13 +91,12 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 def _announce(job: Job, status: int) -> None:
     result = job.folder.result()
     if status == 0 and result is not None:
-        best, last = result["best"], result["last"]
         log.info(
             "%s: AP %s at best (epoch %s), %s at last",
             job.folder.name,
-            _figure(best["AP"]),
-            best["epoch"],
-            _figure(last["AP"]),
+            _figure(result.best.AP),
+            result.best.epoch,
+            _figure(result.last.AP),
         )
     elif status != INTERRUPTED:
         lines = _tail(job.folder.path / "console.txt", 15)

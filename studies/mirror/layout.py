@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
-from roadmap.record import RunFolder, read_lines
+from roadmap.record import Result, RunFolder, read_lines
 from roadmap.stages import STAGE_NAMES
 
 AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -111,7 +111,7 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
     start = _milliseconds(starts[0]["time"])
     times = _epoch_times(rows, start)
     status = _status(folder, attempts, alive, failed)
-    tags = _tags(folder, identity, result or {}, environment, starts[-1])
+    tags = _tags(folder, identity, result, environment, starts[-1])
     points = [*_epoch_points(rows, times), *_system_points(folder, times)]
     if result is not None:
         points += _final_points(result)
@@ -159,12 +159,13 @@ def _status(folder: RunFolder, attempts: list[dict[str, Any]], alive: bool | Non
 def _tags(
     folder: RunFolder,
     identity: Mapping[str, Any],
-    result: Mapping[str, Any],
+    result: Result | None,
     environment: Mapping[str, Any],
     attempt: Mapping[str, Any],
 ) -> dict[str, str]:
     """Facts about an attempt are tags, because MLflow's parameters can't change when a run resumes."""
     dataset, hardware = identity["recipe"]["dataset"], environment.get("hardware", {})
+    deviations = [asdict(d) for d in result.deviations] if result else identity.get("deviations", [])
     tags = {
         "study": identity["study"],
         "arm": identity["arm"],
@@ -185,7 +186,7 @@ def _tags(
         "slurm_restart": attempt.get("slurm_restart"),
         "mlflow.source.name": _command(environment.get("command")),
         "mlflow.source.git.commit": environment.get("commit"),
-        "mlflow.note.content": _note(result.get("deviations", identity.get("deviations", []))),
+        "mlflow.note.content": _note(deviations),
     }
     return {key: str(value) for key, value in tags.items() if value is not None}
 
@@ -244,28 +245,22 @@ def _system_points(folder: RunFolder, times: Mapping[int, int]) -> Iterator[Poin
                     yield Point(f"system/{key}", float(value), row["epoch"], times[row["epoch"]])
 
 
-def _final_points(result: Mapping[str, Any]) -> Iterator[Point]:
-    best, last = result.get("best") or {}, result.get("last") or {}
-    profile, full = result.get("profile") or {}, result.get("full_size_profile") or {}
-    latency = result.get("latency") or {}
-    epochs = (result.get("training") or {}).get("epochs") or last.get("epoch") or 0
-    figures: list[tuple[str, Any, Any]] = [(key, best.get(key), best.get("epoch")) for key in AP_KEYS]
+def _final_points(result: Result) -> Iterator[Point]:
+    best, last, full, latency = result.best, result.last, result.full_size_profile, result.latency
+    epochs = result.training.epochs
+    figures: list[tuple[str, float | None, int]] = [(key, getattr(best, key), best.epoch) for key in AP_KEYS]
     figures += [
-        ("AP_last", last.get("AP"), last.get("epoch")),
-        ("params_m", _millions(profile.get("params")), epochs),
-        ("gflops", profile.get("gflops"), epochs),
-        ("gflops_paper", profile.get("gflops_paper"), epochs),
-        ("full_size_params_m", _millions(full.get("params")), epochs),
-        ("full_size_gflops_paper", full.get("gflops_paper"), epochs),
-        ("latency_ms", (latency.get("forward_ms") or {}).get("median"), epochs),
-        ("latency_total_ms", (latency.get("total_ms") or {}).get("median"), epochs),
+        ("AP_last", last.AP, last.epoch),
+        ("params_m", result.profile.params / 1e6, epochs),
+        ("gflops", result.profile.gflops, epochs),
+        ("gflops_paper", result.profile.gflops_paper, epochs),
+        ("full_size_params_m", full.params / 1e6 if full else None, epochs),
+        ("full_size_gflops_paper", full.gflops_paper if full else None, epochs),
+        ("latency_ms", latency.forward_ms.median if latency else None, epochs),
+        ("latency_total_ms", latency.total_ms.median if latency else None, epochs),
     ]
-    when = _milliseconds(result["finished"])
-    return (Point(key, float(value), int(step), when) for key, value, step in figures if _is_number(value))
-
-
-def _millions(count: float | None) -> float | None:
-    return None if count is None else count / 1e6
+    when = _milliseconds(result.finished)
+    return (Point(key, float(value), step, when) for key, value, step in figures if value is not None)
 
 
 def _is_number(value: Any) -> bool:
@@ -276,10 +271,10 @@ def _milliseconds(time: str) -> int:
     return round(1000 * datetime.fromisoformat(time).timestamp())
 
 
-def _end(attempts: list[dict[str, Any]], result: Mapping[str, Any] | None, latest: int) -> int:
+def _end(attempts: list[dict[str, Any]], result: Result | None, latest: int) -> int:
     """When the run ended; for a killed run the last moment of which the record knows."""
     if result is not None:
-        return _milliseconds(result["finished"])
+        return _milliseconds(result.finished)
     return max(latest, _milliseconds(attempts[-1]["time"]))
 
 

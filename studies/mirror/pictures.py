@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roadmap.record import RunFolder, read_json, write_atomic
+from roadmap.record import Result, RunFolder, read_json, write_atomic
 from studies.mirror.layout import PICTURE
 from yolox_core.data.coco import CocoDataset, ImageError
 
@@ -149,7 +149,7 @@ def _header(canvas: Image, title: str) -> None:
     cv2.putText(canvas, text, (left + 102, 22), _FONT, 0.45, _INK, 1, cv2.LINE_AA)
 
 
-def _title(result: dict[str, Any]) -> str:
-    ap = result["best"]["AP"]
-    figure = "" if ap is None else f", AP {ap:.1f} (epoch {result['best']['epoch']})"
-    return f"{result['run']}{figure}, {result['dataset']['name']} val"
+def _title(result: Result) -> str:
+    best = result.best
+    figure = "" if best.AP is None else f", AP {best.AP:.1f} (epoch {best.epoch})"
+    return f"{result.run}{figure}, {result.dataset.name} val"

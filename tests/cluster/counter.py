@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.protocols import DEMO, stage_recipe
-from roadmap.recipe import DatasetConfig, Run, to_json
+from roadmap.recipe import DatasetConfig, Run
 from roadmap.record import RunFolder, RunLockedError, append_line, now, read_json, write_json
+from tests.roadmap.records import finish, identity_of
 
 EPOCHS = 8
 ITERATIONS = 10
@@ -75,8 +76,7 @@ class Counter:
         return 75 if self.stop else 0
 
     def _attempt(self) -> int:
-        identity = {"schema": 1, "study": self.run.study, "arm": self.run.arm, "seed": self.run.seed}
-        write_json(self.folder.path / "recipe.json", identity | {"recipe": to_json(self.run.recipe)})
+        write_json(self.folder.path / "recipe.json", identity_of(self.run))
         number = 1 + sum(event["event"] == "start" for event in self.folder.attempts())
         (self.folder.path / "failure.json").unlink(missing_ok=True)
         self._event("start", number, host=socket.gethostname(), pid=os.getpid())
@@ -110,7 +110,7 @@ class Counter:
             state = following(state)
             if state["iteration"] % ITERATIONS == 0:
                 self._end_epoch(state)
-        write_json(self.folder.path / "result.json", result(state))
+        finish(self.folder, self.run, figure(state))
 
     def _end_epoch(self, state: dict[str, Any]) -> None:
         epoch = state["iteration"] // ITERATIONS
@@ -139,17 +139,12 @@ def following(state: dict[str, Any]) -> dict[str, Any]:
     return {"iteration": state["iteration"] + 1, "hash": digest}
 
 
-def result(state: dict[str, Any]) -> dict[str, Any]:
-    """What a run ends with."""
-    return {"best": {"epoch": EPOCHS, "AP": figure(state)}, "hash": state["hash"]}
-
-
-def expected_result(seed: int) -> dict[str, Any]:
-    """The result of a run that nothing disturbs."""
+def expected_ap(seed: int) -> float:
+    """What a run that nothing disturbs ends with."""
     state = first(seed)
     for _ in range(EPOCHS * ITERATIONS):
         state = following(state)
-    return result(state)
+    return figure(state)
 
 
 def figure(state: dict[str, Any]) -> float:

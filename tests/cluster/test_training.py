@@ -93,7 +93,7 @@ def facts(folder: RunFolder) -> dict[str, Any]:
     result = folder.result()
     assert result is not None, folder.path
     rows = [{k: v for k, v in row.items() if k not in _ABOUT_THE_MACHINE} for row in folder.metrics()]
-    return {"best": result["best"], "last": result["last"], "epochs": rows, "weights": weights(folder)}
+    return {"best": result.best, "last": result.last, "epochs": rows, "weights": weights(folder)}
 
 
 def weights(folder: RunFolder) -> str:

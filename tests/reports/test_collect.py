@@ -63,21 +63,37 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "torn recipe": (lambda p: (p / "recipe.json").write_text("["), "recipe.json is not valid JSON"),
     "a list": (
         lambda p: (p / "result.json").write_text("[1]"),
-        "result.json is missing or not a JSON object",
+        "result.json is not a JSON object",
     ),
     "not text": (lambda p: (p / "result.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
-    "no AP": (lambda p: edit(p / "result.json", lambda d: d["best"].pop("AP")), "no best.AP"),
+    "no AP": (lambda p: edit(p / "result.json", lambda d: d["best"].pop("AP")), "best.AP is missing"),
     "AP a word": (
         lambda p: edit(p / "result.json", lambda d: d["best"].update(AP="high")),
-        "best.AP is 'high'",
+        "best.AP must be a number, not 'high'",
     ),
     "AP nan": (
         lambda p: edit(p / "result.json", lambda d: d["last"].update(AP=float("nan"))),
-        "last.AP is nan",
+        "last.AP must be a finite number, not nan",
     ),
     "no params": (lambda p: edit(p / "result.json", lambda d: d["profile"].pop("params")), "profile.params"),
-    "no hardware": (lambda p: edit(p / "result.json", lambda d: d.pop("hardware")), "no hardware"),
-    "newer schema": (lambda p: edit(p / "result.json", lambda d: d.update(schema=9)), "newer than 1"),
+    "no hardware": (lambda p: edit(p / "result.json", lambda d: d.pop("hardware")), "hardware is missing"),
+    "impossible AP": (
+        lambda p: edit(p / "result.json", lambda d: d["best"].update(AP=9999)),
+        "best.AP must be at most 100, not 9999",
+    ),
+    "no latency": (
+        lambda p: edit(p / "result.json", lambda d: d["latency"]["forward_ms"].update(median=0)),
+        "latency.forward_ms.median must be greater than 0, not 0",
+    ),
+    "recipe edited": (
+        lambda p: edit(p / "recipe.json", lambda d: d["recipe"]["training"].update(epochs=23)),
+        "the recipe in recipe.json has the hash",
+    ),
+    "unknown key": (
+        lambda p: edit(p / "result.json", lambda d: d["training"].update(epoch=1)),
+        "unknown key 'training.epoch'; did you mean training.epochs?",
+    ),
+    "newer schema": (lambda p: edit(p / "result.json", lambda d: d.update(schema=9)), "newer than 2"),
     "other recipe": (
         lambda p: edit(p / "recipe.json", lambda d: d.update(recipe_hash="00000000")),
         "result.json says recipe_hash",

@@ -115,7 +115,10 @@ def test_all_stages_there_and_back() -> None:
 def test_unknown_and_missing_fields_are_named() -> None:
     data = to_json(recipe())
     data["training"]["momentun"] = data["training"].pop("momentum")
-    message = r"recipe\.training: unknown fields \['momentun'\], missing fields \['momentum'\]"
+    message = (
+        r"recipe: training\.momentum is missing; unknown key 'training\.momentun'; "
+        r"did you mean training\.momentum\?"
+    )
     with pytest.raises(ValueError, match=message):
         recipe_from_json(data)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from roadmap.recipe import Run, to_json
 from roadmap.record import (
     RunFolder,
     RunLockedError,
@@ -22,9 +25,12 @@ from roadmap.record import (
     now,
     read_json,
     read_lines,
+    result_from_json,
     write_atomic,
     write_json,
 )
+from tests.roadmap.recipes import recipe
+from tests.roadmap.records import finish, identity_of, result_of
 
 
 @pytest.fixture
@@ -32,6 +38,16 @@ def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "roadmap" / "simota-s0-1a2b3c4d")
     folder.path.mkdir(parents=True)
     return folder
+
+
+def finished(runs: Path) -> tuple[RunFolder, Run]:
+    """A finished run's folder."""
+    planned = Run("roadmap", "simota", 0, recipe())
+    folder = RunFolder(runs / planned.study / planned.name)
+    folder.path.mkdir(parents=True)
+    write_json(folder.path / "recipe.json", identity_of(planned))
+    finish(folder, planned)
+    return folder, planned
 
 
 @contextmanager
@@ -200,7 +216,89 @@ def test_states(run: RunFolder) -> None:
     with run.lock():
         assert run.state() == "running", "another attempt after a failure"
     write_json(run.path / "result.json", {"best": {}})
-    assert run.state() == "finished"
+    assert run.state() == "unreadable"
+    assert "best.AP is missing" in run.problem()
+
+
+def test_a_run_is_finished_when_its_result_can_be_used(tmp_path: Path) -> None:
+    folder, run = finished(tmp_path)
+    assert (folder.state(), folder.problem()) == ("finished", "")
+    result = folder.result()
+    assert result == result_of(run)
+    assert result_from_json(to_json(result)) == result
+
+
+def schema(content: dict[str, Any]) -> None:
+    content["schema"] = 9
+
+
+def impossible_figure(content: dict[str, Any]) -> None:
+    content["best"]["AP"] = 9999
+
+
+def another_seed(content: dict[str, Any]) -> None:
+    content["seed"] = 7
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (schema, "result.json has schema 9, newer than 2: update the project"),
+        (impossible_figure, "result.json: best.AP must be at most 100, not 9999"),
+        (another_seed, "result.json says seed 7, recipe.json says 0"),
+    ],
+)
+def test_a_result_that_cannot_be_is_refused_with_the_reason(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], reason: str
+) -> None:
+    folder, _ = finished(tmp_path)
+    content = read_json(folder.path / "result.json")
+    change(content)
+    write_json(folder.path / "result.json", content)
+    assert folder.state() == "unreadable"
+    assert folder.problem() == reason
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        folder.result()
+
+
+def test_a_torn_result_is_unreadable(tmp_path: Path) -> None:
+    folder, _ = finished(tmp_path)
+    (folder.path / "result.json").write_text('{"schema": 1,')
+    assert folder.state() == "unreadable"
+    assert "is not valid JSON" in folder.problem()
+
+
+def test_a_recipe_that_is_not_the_folders_is_refused(tmp_path: Path) -> None:
+    """A recipe edited by hand, and a run moved into the folder of another one."""
+    folder, run = finished(tmp_path)
+    identity = read_json(folder.path / "recipe.json")
+    identity["recipe"]["training"]["epochs"] += 1
+    write_json(folder.path / "recipe.json", identity)
+    reason = rf"the recipe in recipe\.json has the hash \w+, recipe\.json says {run.recipe.hash}"
+    assert re.match(reason, folder.problem())
+    other = folder.path.rename(folder.path.with_name("simota-s0-00000000"))
+    write_json(other / "recipe.json", identity_of(run))
+    moved = RunFolder(other)
+    assert f"has the hash {run.recipe.hash}, the folder's name says 00000000" in moved.problem()
+    assert RunFolder(other.rename(other.with_name("my copy"))).problem() == ""
+
+
+def test_a_colleagues_lock_is_read_where_nothing_may_be_written(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write anywhere, so the refusal of another account's folder is played."""
+    original = Path.open
+
+    def read_only(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if set(mode) & set("wax+"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return original(self, mode, *rest, **options)
+
+    with holder(run):
+        monkeypatch.setattr(Path, "open", read_only)
+        assert run.is_locked()
+        assert run.state() == "running"
+    assert not run.is_locked()
 
 
 def test_a_second_process_is_told_who_holds_the_run(run: RunFolder) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from roadmap.protocols import DEMO, stage_recipe
-from roadmap.recipe import DatasetConfig, Run, to_json
+from roadmap.recipe import DatasetConfig, Run
 from roadmap.record import RunFolder, append_line, write_json
 from slurm.site import Site
 from slurm.submission import Task
+from tests.roadmap.records import identity_of
 from tests.slurm.fakes import FakeSlurm
 
 
@@ -49,8 +50,7 @@ def start_run(runs: Path, stage: str = "simota", seed: int = 0, epochs: int = 2)
     run = make_run(stage, seed)
     folder = RunFolder(runs / run.study / run.name)
     folder.path.mkdir(parents=True)
-    identity = {"study": run.study, "arm": stage, "seed": seed, "recipe": to_json(run.recipe)}
-    write_json(folder.path / "recipe.json", identity)
+    write_json(folder.path / "recipe.json", identity_of(run))
     append_line(folder.path / "attempts.jsonl", {"event": "start", "attempt": 1, "pid": 1})
     for epoch in range(1, epochs + 1):
         ap = {"AP": float(epoch)} if epoch % 2 == 0 else {}

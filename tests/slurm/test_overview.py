@@ -22,7 +22,8 @@ from slurm.progress import duration
 from slurm.site import Site
 from slurm.submission import Submission
 from slurm.submit import submit
-from tests.slurm.conftest import make_task, start_run
+from tests.roadmap.records import finish
+from tests.slurm.conftest import make_run, make_task, start_run
 from tests.slurm.fakes import FakeSlurm
 
 
@@ -65,11 +66,20 @@ def test_a_running_run_shows_its_progress(fake: FakeSlurm, sent: Submission, run
 def test_a_finished_run_is_finished_whatever_slurm_says(
     fake: FakeSlurm, sent: Submission, runs: Path
 ) -> None:
-    write_json(start_run(runs).path / "result.json", {"best": {}})
+    finish(start_run(runs), make_run())
     fake.queue(f"{sent.job_name}|101|0|FAILED|n|NonZeroExitCode")
     assert row(runs).state == "finished"
     fake.answer("squeue", err="down", status=1)
     assert row(runs).state == "finished"
+
+
+def test_a_broken_result_is_said_and_never_finished(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    folder = start_run(runs)
+    finish(folder, make_run())
+    (folder.path / "result.json").write_text("{")
+    found = row(runs)
+    assert found.state == "unreadable"
+    assert "is not valid JSON" in found.last_end
 
 
 def test_an_unknown_word_is_unknown_and_never_dead(fake: FakeSlurm, sent: Submission, runs: Path) -> None:

@@ -15,6 +15,7 @@ from slurm.client import SlurmError
 from slurm.site import Limits, Site
 from slurm.submission import Task, read_submissions
 from slurm.submit import submit
+from tests.roadmap.records import finish
 from tests.slurm.conftest import make_run, make_task, start_run
 from tests.slurm.fakes import FakeSlurm
 
@@ -56,12 +57,22 @@ def test_a_second_submission_starts_nothing_twice(fake: FakeSlurm, site: Site, r
 
 
 def test_finished_and_running_runs_are_left_alone(fake: FakeSlurm, site: Site, runs: Path) -> None:
-    write_json(start_run(runs, "baseline").path / "result.json", {"best": {}})
+    finish(start_run(runs, "baseline"), make_run("baseline"))
     with RunFolder(runs / "roadmap" / TASKS[1].run).lock():
         outcome = submit("roadmap", TASKS[:2], site, runs, REPORT)
     assert outcome.submission is None
     assert [s.why for s in outcome.skipped] == ["finished", "a process works on it"]
     assert fake.calls("sbatch") == []
+
+
+def test_a_run_with_a_broken_result_is_named_and_left_alone(fake: FakeSlurm, site: Site, runs: Path) -> None:
+    (start_run(runs, "baseline").path / "result.json").write_text('{"schema": 9}')
+    outcome = submit("roadmap", TASKS[:1], site, runs, REPORT)
+    assert outcome.submission is None
+    (skipped,) = outcome.skipped
+    assert skipped.why == (
+        "its result can't be used: result.json has schema 9, newer than 2: update the project"
+    )
 
 
 def test_nothing_is_submitted_while_slurm_is_silent(fake: FakeSlurm, site: Site, runs: Path) -> None:

@@ -78,7 +78,8 @@ def average_precision(epoch: int, stage: str) -> dict[str, float | None]:
     """AP figures that grow with the epoch and the stage; no small objects, so APs is undefined."""
     ap = (20.0 + 2 * len(stage)) * (1 - math.exp(-epoch / 6))
     figures = {"AP": ap, "AP50": ap + 15, "AP75": ap + 2, "APs": None, "APm": ap - 1, "APl": ap + 4}
-    return {**figures, "AR1": ap / 2}
+    rest = dict.fromkeys(("AR10", "AR100", "ARs", "ARm", "ARl"))
+    return {**figures, "AR1": ap / 2, **rest}
 
 
 def write_result(folder: RunFolder, epochs: int, finished: str | None = None) -> dict[str, Any]:
@@ -91,11 +92,15 @@ def write_result(folder: RunFolder, epochs: int, finished: str | None = None) ->
         "name": stage,
         "image_size": 160,
         "params": 1_500_000 + 10_000 * len(stage),
-        "macs": 4.0e8,
+        "macs": 400_000_000,
         "gflops": 0.80,
         "gflops_paper": 0.81,
     }
     spread = {"median": 8.0 + len(stage), "mean": 8.2, "p5": 7.5, "p95": 9.9}
+    conditions = {"batch": 1, "image_size": 160, "fused": True, "confidence": 0.001, "nms_iou": 0.65}
+    times = {"forward_ms": spread, "postprocess_ms": spread, "total_ms": spread}
+    taken = {"iterations": 30 * epochs, "images_per_second": 240.0, "data_wait": 0.03, "memory_mb": 900.0}
+    processor = {"name": "a stand-in", "cpu": "a stand-in", "cores": 2, "gpus": 0, "world_size": 1}
     result = {
         "schema": 1,
         **{key: identity[key] for key in ("study", "arm", "seed", "recipe_hash", "protocol")},
@@ -105,10 +110,10 @@ def write_result(folder: RunFolder, epochs: int, finished: str | None = None) ->
         "last": figures,
         "profile": profile,
         "full_size_profile": {**profile, "image_size": 640, "params": 63_724_767, "gflops_paper": 185.273},
-        "latency": {"device": "cpu", "forward_ms": spread, "postprocess_ms": spread, "total_ms": spread},
-        "training": {"epochs": epochs, "seconds": 12.0, "attempts": len(folder.attempts())},
+        "latency": {"device": "cpu", "dtype": "float32", **conditions, **times},
+        "training": {"epochs": epochs, "seconds": 12.0, "attempts": len(folder.attempts()), **taken},
         "dataset": identity["recipe"]["dataset"],
-        "hardware": {"device": "cpu"},
+        "hardware": {"device": "cpu", **processor, "threads": 1, "host": "here"},
         "deviations": identity["deviations"],
     }
     write_json(folder.path / "result.json", result)

@@ -7,7 +7,6 @@ read as weights only: no code in them is ever run.
 from __future__ import annotations
 
 import _codecs
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from yolox_core.deploy.folded_norms import has_folded_norms
 from yolox_core.detector import Detector
+from yolox_core.files import replacing
 from yolox_core.models.csp_darknet import Bottleneck, CSPDarknet, CSPLayer
 from yolox_core.models.darknet53 import DarkNet53, Residual
 from yolox_core.models.fpn import FeaturePyramid
@@ -164,13 +164,9 @@ def to_official(detector: Detector, state: Mapping[str, Tensor] | None = None) -
 def save_official(detector: Detector, path: Path | str, state: Mapping[str, Tensor] | None = None) -> None:
     """Write a checkpoint that the official tools read: ``{"model": to_official(detector, state)}``."""
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        tensors = {name: value.detach().cpu() for name, value in to_official(detector, state).items()}
-        torch.save({"model": tensors}, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    tensors = {name: value.detach().cpu() for name, value in to_official(detector, state).items()}
+    with replacing(target) as file:
+        torch.save({"model": tensors}, file)
 
 
 def official_keys(detector: Detector) -> dict[str, str]:

@@ -1,0 +1,215 @@
+"""From JSON or TOML to dataclasses: strict, and with errors that say where, what was expected and what fits.
+
+pydantic does the checking (types and ranges are those of the annotations) and is imported only when
+something is read, so that command lines answer at once. Its errors are put into our words here, nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+
+#: Metadata of a field that was added after runs had been recorded: what those runs did.
+NEUTRAL = "neutral"
+
+
+def parse(cls: type[T], data: Any, where: str = "", whole: bool = False) -> T:
+    """``data`` (as JSON or TOML gives it) as an instance of the dataclass ``cls``.
+
+    whole: every field must be there, whatever its default; only fields with a neutral value may be absent,
+    and take it. Raises ValueError that begins with ``where`` and names every wrong key.
+    """
+    from pydantic import ValidationError
+
+    begin = f"{where}: " if where else ""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{begin}must be a table of keys and values, not {_shown(data)}")
+    missing: list[str] = []
+    kind: Any = cls
+    completed = _completed(cls, data, "", whole, missing)
+    try:
+        (value,) = _adapter(kind).validate_json(json.dumps([completed], default=str))
+    except ValidationError as error:
+        problems = [_in_words(cls, detail) for detail in error.errors(include_url=False)]
+    else:
+        problems = []
+    problems = [f"{key} is missing" for key in missing] + problems
+    if problems:
+        raise ValueError(begin + "; ".join(dict.fromkeys(problems)))
+    return value
+
+
+def to_json(value: Any, identity: bool = False) -> dict[str, Any]:
+    """A dataclass as plain JSON, every value brought to its declared type: 1 is 1.0 where a float is
+    declared, a tuple is a list.
+
+    identity: leave out the fields that have their neutral value.
+    """
+    result, types = {}, hints(type(value))
+    for entry in fields(value):
+        kind = types[entry.name]
+        item = _as_declared(kind, getattr(value, entry.name), identity)
+        added = identity and NEUTRAL in entry.metadata
+        if not (added and item == _as_declared(kind, entry.metadata[NEUTRAL], identity)):
+            result[entry.name] = item
+    return result
+
+
+def _as_declared(kind: Any, value: Any, identity: bool) -> Any:
+    if is_dataclass(value):
+        return to_json(value, identity)
+    members = [one for one in get_args(kind) if one is not type(None)]
+    if isinstance(kind, UnionType) and len(members) == 1:
+        kind = members[0]
+    if isinstance(value, (list, tuple)):
+        inner = get_args(kind) or (Any, ...)
+        each = inner if len(inner) == len(value) and inner[-1] is not ... else [inner[0]] * len(value)
+        return [_as_declared(one, item, identity) for one, item in zip(each, value, strict=True)]
+    if isinstance(value, Mapping):
+        return dict(value)
+    if kind is float and isinstance(value, (int, float)):
+        return float(value) + 0.0  # no negative zero
+    if kind is int and isinstance(value, (int, float)) and float(value).is_integer():
+        return int(value)
+    if kind is bool and value in (0, 1):
+        return bool(value)
+    return value
+
+
+def nearest(key: str, valid: Sequence[str]) -> str:
+    """What to say behind an unknown key: the nearest valid ones, or all of them when none is near."""
+    tails = {name: name.rsplit(".", 1)[-1] for name in valid}
+    alike = difflib.get_close_matches(key.rsplit(".", 1)[-1], tails.values(), n=3, cutoff=0.7)
+    near = [name for tail in dict.fromkeys(alike) for name in valid if tails[name] == tail]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"valid keys: {', '.join(valid)}"
+
+
+def hints(cls: Any) -> dict[str, Any]:
+    """Types of a dataclass's fields, without their ranges."""
+    return _cached_hints(cls)
+
+
+_cached_hints = cache(get_type_hints)
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[tuple[Any]]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    # Inside a tuple, because an adapter of a dataclass itself takes no configuration; inner ones inherit it.
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return TypeAdapter(tuple[cls], config=config)
+
+
+def _completed(
+    cls: type[Any], data: Mapping[str, Any], prefix: str, whole: bool, missing: list[str]
+) -> dict[str, Any]:
+    """The data with neutral values filled in; what is missing for good is added to ``missing``."""
+    result = dict(data)
+    for entry in fields(cls):
+        inner = dataclass_of(hints(cls)[entry.name])
+        if entry.name in data:
+            if inner is not None and isinstance(data[entry.name], Mapping):
+                result[entry.name] = _completed(
+                    inner, data[entry.name], f"{prefix}{entry.name}.", whole, missing
+                )
+        elif NEUTRAL in entry.metadata:
+            kind, neutral = hints(cls)[entry.name], entry.metadata[NEUTRAL]
+            result[entry.name] = _as_declared(kind, neutral, identity=False)
+        elif whole and _has_default(entry):
+            missing.append(prefix + entry.name)  # pydantic names those without a default
+    return result
+
+
+def _has_default(entry: Field[Any]) -> bool:
+    return entry.default is not MISSING or entry.default_factory is not MISSING
+
+
+def dataclass_of(hint: Any) -> type[Any] | None:
+    """The dataclass that a type is, or may be beside None."""
+    for candidate in (hint, *get_args(hint)):
+        if isinstance(candidate, type) and is_dataclass(candidate):
+            return candidate
+    return None
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "dataclass_type": "a table of keys and values",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+
+
+def _in_words(cls: type[Any], detail: ErrorDetails) -> str:
+    kind, where = detail["type"], detail["loc"][1:]
+    name, given, context = _path(where), _shown(detail["input"]), detail.get("ctx", {})
+    if kind == "unexpected_keyword_argument":
+        valid = [f"{prefix}{entry}" for prefix, entry in _siblings(cls, where)]
+        return f"unknown key {name!r}; {nearest(name, valid)}"
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "too_long":
+        return f"{name} must be a list of {context['max_length']}, not {given}"
+    if kind == "literal_error":
+        return f"{name} must be one of {context['expected'].replace(' or ', ', ')}, not {given}"
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"{name} must be {words} {context[key]:g}, not {given}"
+    if kind in _KINDS:
+        return f"{name} must be {_KINDS[kind]}, not {given}"
+    if kind == "value_error":
+        return f"{name}: {context['error']}" if name else str(context["error"])
+    return f"{name}: {detail['msg']}, not {given}"
+
+
+def _path(where: Sequence[int | str]) -> str:
+    text = ""
+    for step in where:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _siblings(cls: type[Any], where: Sequence[int | str]) -> Iterator[tuple[str, str]]:
+    """(prefix, field) of every key that is valid where an unknown one was found."""
+    inside: Any = cls
+    prefix = ""
+    for step in where[:-1]:
+        if isinstance(step, int):
+            inside = get_args(inside)[0]
+            prefix += f"[{step}]."
+        else:
+            inside = dataclass_of(hints(inside)[step]) or hints(inside)[step]
+            prefix += f"{step}."
+    for entry in fields(dataclass_of(inside) or inside):
+        yield prefix, entry.name
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

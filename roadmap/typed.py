@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: An error names this many wrong keys.
+_SAID = 6
+
 #: Metadata of a field that was added after runs had been recorded: what those runs did.
 NEUTRAL = "neutral"
 
@@ -28,7 +31,7 @@ def parse(cls: type[T], data: Any, where: str = "", whole: bool = False) -> T:
     """``data`` (as JSON or TOML gives it) as an instance of the dataclass ``cls``.
 
     whole: every field must be there, whatever its default; only fields with a neutral value may be absent,
-    and take it. Raises ValueError that begins with ``where`` and names every wrong key.
+    and take it. Raises ValueError that begins with ``where`` and names the wrong keys.
     """
     from pydantic import ValidationError
 
@@ -44,9 +47,10 @@ def parse(cls: type[T], data: Any, where: str = "", whole: bool = False) -> T:
         problems = [_in_words(cls, detail) for detail in error.errors(include_url=False)]
     else:
         problems = []
-    problems = [f"{key} is missing" for key in missing] + problems
+    problems = list(dict.fromkeys([f"{key} is missing" for key in missing] + problems))
     if problems:
-        raise ValueError(begin + "; ".join(dict.fromkeys(problems)))
+        more = f"; and {len(problems) - _SAID} more" if len(problems) > _SAID else ""
+        raise ValueError(begin + "; ".join(problems[:_SAID]) + more)
     return value
 
 

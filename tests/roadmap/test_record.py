@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_states(run: RunFolder) -> None:
         assert run.state() == "running", "another attempt after a failure"
     write_json(run.path / "result.json", {"best": {}})
     assert run.state() == "unreadable"
-    assert "best.AP is missing" in run.problem()
+    assert "run is missing" in run.problem()
 
 
 def test_a_run_is_finished_when_its_result_can_be_used(tmp_path: Path) -> None:
@@ -374,8 +375,12 @@ def test_only_folders_with_a_recipe_are_runs(tmp_path: Path) -> None:
 
 def test_records_of_before_studies_had_arms_are_read(tmp_path: Path) -> None:
     """They called an arm ``stage``."""
+    folder, run = finished(tmp_path)
     for name in ("recipe.json", "result.json"):
-        (tmp_path / name).write_text('{"study": "roadmap", "stage": "simota", "seed": 0}')
-    folder = RunFolder(tmp_path)
-    assert folder.identity() == {"study": "roadmap", "arm": "simota", "seed": 0}
-    assert folder.result() == folder.identity()
+        content = read_json(folder.path / name)
+        arm = content.pop("arm")
+        write_json(folder.path / name, {**content, "stage": arm, "schema": 1})
+    identity, result = folder.identity(), folder.result()
+    assert identity is not None
+    assert identity["arm"] == "simota"
+    assert result == replace(result_of(run), schema=1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
+
+from yolox_core.files import write_json
 
 T = TypeVar("T")
 
@@ -189,10 +190,8 @@ _BOX = b'"bbox"'
 
 
 def _keep(path: Path, content: Any) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, content)
     except OSError:
         pass  # a home that can't be written costs the time of another look, nothing else

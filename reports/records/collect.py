@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
-from roadmap.record import RunFolder, find_runs
+from roadmap.record import Figures, RunFolder, find_runs
 from roadmap.typed import to_json
+
+#: Figures of ``best`` and ``last``; None where COCO leaves them undefined.
+FIGURES = tuple(entry.name for entry in fields(Figures) if entry.name != "epoch")
 
 
 class NoFinishedRunsError(ValueError):

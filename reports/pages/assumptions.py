@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Beside the package in a checkout; an installed package has none, and a report then lists none.
-DECISIONS = Path(__file__).parents[2] / "docs" / "decisions"
+_INSTALLED = Path(__file__).parents[1] / "decisions"
+#: In a checkout beside the packages; an installed package carries a copy (setup.py).
+DECISIONS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "docs" / "decisions"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from yolox_core.training.distributed import World
 
 PACKAGES = (
+    "yolox-roadmap",
     "torch",
     "torchvision",
     "numpy",
@@ -78,7 +79,10 @@ def processor_name() -> str:
 
 def commit_state() -> tuple[str | None, bool | None]:
     """Commit of this code and whether it was changed since; (None, None) outside a git checkout."""
-    root = Path(__file__).resolve().parents[2]
+    file = Path(__file__).resolve()
+    root = file.parents[2]
+    if _git(root, "ls-files", "--error-unmatch", str(file)) is None:
+        return None, None  # installed, perhaps inside somebody else's checkout
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None, None

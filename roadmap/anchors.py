@@ -1,0 +1,160 @@
+"""Anchors that fit a dataset: its training boxes' widths and heights, clustered by k-means on 1 - IoU.
+
+YOLOv2 and v3 chose theirs so (arXiv 1612.08242 §2, 1804.02767 §2.3), and the YOLOX paper names the need for
+it as a drawback of anchors (§2.1 "Anchor-free"). COCO's are published; other data get their own, or the
+stages with anchors would lose for want of fitting ones (docs/decisions/0001-anchors.md).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadmap.annotations import cached, load_annotations
+from roadmap.recipe import DatasetConfig
+from yolox_core.config import AnchorShapes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+#: How anchors are chosen: clustered (except on COCO, whose clusters YOLOv3 published), or YOLOv3's always.
+ANCHOR_CHOICES = ("kmeans", "yolov3")
+
+_SEED = 1612
+#: Boxes beyond this number change no centre by a pixel, but take seconds.
+_SAMPLE = 20_000
+_RESTARTS, _ROUNDS = 5, 100
+
+#: From the training size in pixels to (width, height) per level.
+AnchorFinder = Callable[[int], AnchorShapes]
+
+
+def anchor_finder(choice: str, dataset: DatasetConfig, train_annotations: Path | None) -> AnchorFinder | None:
+    """How a dataset's anchors are found; None where YOLOv3's stay: by choice, on COCO, on the embedded
+    dataset (None for its annotations), and where the annotations state no image sizes.
+
+    Raises ValueError with the valid choices.
+    """
+    if choice not in ANCHOR_CHOICES:
+        raise ValueError(f"unknown anchors {choice!r}; choose one of: {', '.join(ANCHOR_CHOICES)}")
+    if choice == "yolov3" or dataset.coco or train_annotations is None:
+        return None
+    if not fitting_anchors(train_annotations, 640):
+        log.warning("%s states no image sizes; anchors stay YOLOv3's", train_annotations)
+        return None
+    return lambda side: fitting_anchors(train_annotations, side)
+
+
+def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: int = 3) -> AnchorShapes:
+    """Anchors clustered on the boxes of an annotation file at a training size of ``side`` pixels.
+
+    Whole pixels, sorted by area, the smallest on the first level; empty where no image's size is stated.
+    The file is read once per state and size. Raises ValueError naming it when it is broken.
+    """
+
+    def make() -> list[list[int]]:
+        import numpy as np
+
+        shapes = box_shapes(load_annotations(annotations), side)
+        rng = np.random.default_rng(_SEED)
+        return cluster(shapes, levels * per_level, rng).tolist() if len(shapes) else []
+
+    found = cached(annotations, f"anchors 1 {side} {levels} {per_level}", make)
+    return tuple(
+        tuple((int(width), int(height)) for width, height in found[start : start + per_level])
+        for start in range(0, len(found), per_level)
+    )
+
+
+def box_shapes(content: dict[str, Any], side: int) -> NDArray[np.float64]:
+    """(n, 2) width and height in pixels of all usable boxes, in images fitted into a square of ``side``.
+
+    Clipped to their image; crowds, boxes without area and images without a stated size are left out.
+    """
+    import numpy as np
+
+    sizes = {
+        image["id"]: (image["width"], image["height"])
+        for image in content["images"]
+        if image.get("width") and image.get("height")
+    }
+    rows = [
+        (*annotation["bbox"], *sizes[annotation["image_id"]])
+        for annotation in content["annotations"]
+        if annotation.get("image_id") in sizes and not annotation.get("iscrowd")
+    ]
+    try:
+        table = np.array(rows, np.float64).reshape(-1, 6)
+    except (
+        TypeError,
+        ValueError,
+    ):  # opening the dataset names the annotation; here anchors are all that is asked
+        return np.zeros((0, 2))
+    limits = table[:, 4:]
+    low, high = table[:, :2].clip(0), np.minimum(table[:, :2] + table[:, 2:4], limits)
+    shapes = (high - low) * (side / limits.max(axis=1))[:, None]
+    return shapes[np.isfinite(shapes).all(axis=1) & (shapes > 0).all(axis=1)]
+
+
+def cluster(shapes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(count, 2) anchors in whole pixels, sorted by area: the k-means centres of ``shapes`` (n, 2), n > 0,
+    whose mean best IoU is highest over a few starts. The same generator state gives the same anchors.
+    """
+    import numpy as np
+
+    if len(shapes) > _SAMPLE:
+        shapes = shapes[rng.choice(len(shapes), _SAMPLE, replace=False)]
+    starts = [_kmeans(shapes, count, rng) for _ in range(_RESTARTS)]
+    centres = max(starts, key=lambda start: coverage(shapes, start))
+    whole = centres.round().astype(np.int64).clip(1)
+    return whole[np.lexsort((whole[:, 0], whole.prod(axis=1)))]
+
+
+def coverage(shapes: NDArray[np.float64], anchors: NDArray[Any]) -> float:
+    """Mean over the shapes of the IoU with the anchor that fits best, both at one centre."""
+    return float(_shape_iou(shapes, anchors).max(axis=1).mean())
+
+
+def _kmeans(shapes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    import numpy as np
+
+    centres = _spread(shapes, count, rng)
+    best, best_coverage = centres, coverage(shapes, centres)
+    for _ in range(_ROUNDS):
+        nearest = _shape_iou(shapes, centres).argmax(axis=1)
+        moved = np.array(
+            [shapes[nearest == i].mean(axis=0) if (nearest == i).any() else centres[i] for i in range(count)]
+        )
+        # The mean is not the centre of least 1 - IoU: a round can also make it worse.
+        if (now := coverage(shapes, moved)) > best_coverage:
+            best, best_coverage = moved, now
+        if np.allclose(moved, centres, atol=0.01):
+            break
+        centres = moved
+    return best
+
+
+def _spread(shapes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Starting centres far from each other, as k-means++ draws them; repeated where shapes are too few."""
+    import numpy as np
+
+    chosen = [int(rng.integers(len(shapes)))]
+    while len(chosen) < count:
+        distance = 1 - _shape_iou(shapes, shapes[chosen]).max(axis=1)
+        total = distance.sum()
+        weights = distance / total if total > 0 else None
+        chosen.append(int(rng.choice(len(shapes), p=weights)))
+    return shapes[np.array(chosen)]
+
+
+def _shape_iou(shapes: NDArray[np.float64], anchors: NDArray[Any]) -> NDArray[np.float64]:
+    """(n, k) IoU of boxes (n, 2) and anchors (k, 2) at one centre."""
+    import numpy as np
+
+    overlap = np.minimum(shapes[:, None], anchors[None]).prod(axis=2)
+    return overlap / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - overlap)

@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from roadmap.anchors import AnchorFinder
 from roadmap.paper import Published
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from roadmap.record import SCHEMA, read_json, write_json
+from yolox_core.config import YOLOV3_ANCHORS
 
 FILE = "study.json"
 
@@ -33,13 +35,15 @@ class Setting:
     """What a study is run under.
 
     weights: identity of the checkpoint that every arm starts from, empty for none. imagenet: identity of the
-    ImageNet weights for arms that the paper starts from such, empty to start them from scratch.
+    ImageNet weights for arms that the paper starts from such, empty to start them from scratch. anchors:
+    those that fit the dataset at a training size in pixels, None for YOLOv3's.
     """
 
     protocol: Protocol
     dataset: DatasetConfig
     weights: str = ""
     imagenet: str = ""
+    anchors: AnchorFinder | None = None
 
 
 #: The paper's own: an arm's recipe under it is what its runs are held against.
@@ -83,6 +87,9 @@ class Arm:
             raise ValueError(f"arm {self.name!r}: its recipe must be a Recipe, not {recipe!r}")
         if setting.weights:
             recipe = replace(recipe, training=replace(recipe.training, pretrained=setting.weights))
+        if setting.anchors is not None and recipe.model.anchors == YOLOV3_ANCHORS:  # an arm's own stay
+            anchors = setting.anchors(recipe.training.image_size)
+            recipe = replace(recipe, model=replace(recipe.model, anchors=anchors))
         return recipe
 
     def reference(self) -> Recipe:

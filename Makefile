@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks map clean
+.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks gpu map clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ mlflow: $(VENV)/runtime  ## start an MLflow server on localhost over the project
 
 benchmarks: $(VENV)/dev $(PEER)/installed  ## time ours against the official code
 	$(BIN)/python -m benchmarks
+
+gpu: $(VENV)/dev  ## tests, resume, throughput and latency on a GPU, and a page of them; without one, what it would do
+	$(BIN)/python -m benchmarks.gpu
 
 map:  ## bring the README's list of files up to date
 	$(PYTHON) tools/module_map.py --write

@@ -14,7 +14,16 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("startup", "augmentation", "assignment", "loss", "training_step", "inference", "evaluation")
+NAMES = (
+    "startup",
+    "augmentation",
+    "loading",
+    "assignment",
+    "loss",
+    "training_step",
+    "inference",
+    "evaluation",
+)
 
 
 def main() -> int:

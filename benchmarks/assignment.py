@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.crowd import CLASSES, CODING, STRIDES, make_priors, make_raw, make_targets
+from benchmarks.crowd import CLASSES, CODING, STRIDES, make_priors, make_raw, make_targets, on_device
 from benchmarks.in_turn import official, report, run_in_turn
 from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.structures import Prediction, Priors, Targets
@@ -30,7 +30,8 @@ def main() -> None:
     generator = torch.Generator().manual_seed(options.seed)
     priors = make_priors(options.size)
     targets = make_targets(generator, options.batch, options.size)
-    raw, objectness, classes = make_raw(generator, priors, targets)
+    made = make_raw(generator, priors, targets)
+    priors, targets, (raw, objectness, classes) = on_device(priors, targets, made, options.device)
     prediction = Prediction(CODING.decode(raw, priors), raw, objectness, classes)
     assigner = SimOTAAssigner()
 
@@ -48,7 +49,9 @@ def main() -> None:
     counts = targets.valid.sum(1).tolist()
     positives = int((mine >= 0).sum())
     title = f"SimOTA, batch {options.batch} at {options.size}, objects {counts}, {positives} positives"
-    report(title, run_in_turn({"ours": ours, "official": theirs}, options.rounds), GOAL)
+    report(
+        title, run_in_turn({"ours": ours, "official": theirs}, options.rounds, device=options.device), GOAL
+    )
 
 
 def prepare_official(priors: Priors, prediction: Prediction, targets: Targets) -> Callable[[], Tensor]:
@@ -61,7 +64,7 @@ def prepare_official(priors: Priors, prediction: Prediction, targets: Targets) -
     objectness = prediction.objectness[..., None]
 
     def run() -> Tensor:
-        matched = torch.full(prediction.objectness.shape, -1)
+        matched = torch.full(prediction.objectness.shape, -1, device=labels.device)
         for image, count in enumerate(counts):
             _, foreground, _, objects, _ = head.get_assignments(
                 image,
@@ -106,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", action="store_true", help="where our time goes, instead of comparing")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser
 
 

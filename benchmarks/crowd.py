@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -34,6 +35,16 @@ def make_targets(
     padded = torch.arange(most) >= counts[:, None]
     boxes = torch.cat((centre, size), -1).masked_fill(padded[..., None], 0)
     return Targets(boxes, labels.masked_fill(padded, -1))
+
+
+def on_device(
+    priors: Priors, targets: Targets, raw: tuple[Tensor, Tensor, Tensor], device: str
+) -> tuple[Priors, Targets, tuple[Tensor, Tensor, Tensor]]:
+    """The batch, made on the CPU so that it is the same everywhere, on the device that is timed."""
+    tensors = {name: value for name, value in vars(priors).items() if isinstance(value, Tensor)}
+    there = replace(priors, **{name: value.to(device) for name, value in tensors.items()})
+    boxes, objectness, classes = (part.to(device) for part in raw)
+    return there, targets.to(torch.device(device)), (boxes, objectness, classes)
 
 
 def make_raw(generator: torch.Generator, priors: Priors, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:

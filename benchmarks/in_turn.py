@@ -57,17 +57,21 @@ class Measured:
         return median(self.seconds)
 
 
-def run_in_turn(sides: dict[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, Measured]:
+def run_in_turn(
+    sides: dict[str, Callable[[], object]], rounds: int, warmup: int = 2, device: str = "cpu"
+) -> dict[str, Measured]:
     """Call every side once per round, so that all see the same weather; memory in a round of its own."""
     results = {name: Measured() for name in sides}
     for turn in range(-warmup, rounds):
         for name, call in sides.items():
+            synchronise(device)
             start = time.perf_counter()
             call()
+            synchronise(device)
             if turn >= 0:
                 results[name].seconds.append(time.perf_counter() - start)
     for name, call in sides.items():
-        results[name].memory = peak_memory(call)
+        results[name].memory = peak_memory(call) if device == "cpu" else peak_memory_on_gpu(call)
     return results
 
 
@@ -82,6 +86,15 @@ def peak_memory(call: Callable[[], object]) -> float | None:
         call()
         return (_kilobytes(status, "VmHWM") - before) / 1024
     return None
+
+
+def peak_memory_on_gpu(call: Callable[[], object]) -> float:
+    """MB of the GPU that a call's tensors need at their peak, beyond those that live already."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _kilobytes(status: Path, name: str) -> int:

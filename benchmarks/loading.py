@@ -65,10 +65,17 @@ def run_ours(options: argparse.Namespace, cache: str) -> float:
     dataset = CocoDataset(options.data, SPLIT)
     if cache:
         dataset.use_cache(open_image_cache(Path(cache), dataset, options.size, "benchmark"))
-    config = TrainConfig(batch_size=options.batch, image_size=options.size)
+    per_epoch = max(1, len(dataset) // options.batch)
+    epochs = -(-(_QUEUED * max(1, options.workers) + options.batches) // per_epoch)
+    config = TrainConfig(
+        batch_size=options.batch, image_size=options.size, epochs=epochs, warmup_epochs=0, closing_epochs=0
+    )
     main_pipeline, closing = build_pipelines(YOLOX_INGREDIENTS, config)
     with TrainStream(dataset, main_pipeline, closing, config, seed=0, workers=options.workers) as stream:
-        return measure(stream, options)
+        speed = measure(stream, options)
+        for _ in stream:  # to its end: workers that are stopped with batches in hand die noisily
+            pass
+        return speed
 
 
 def run_official(options: argparse.Namespace, _: str) -> float:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.assignment import print_profile
-from benchmarks.crowd import CLASSES, STRIDES, make_priors, make_raw, make_targets
+from benchmarks.crowd import CLASSES, STRIDES, make_priors, make_raw, make_targets, on_device
 from benchmarks.in_turn import official, report, run_in_turn
 from yolox_core.build import build_detector
 from yolox_core.config import YOLOX_INGREDIENTS, model_config
@@ -45,7 +45,9 @@ def main() -> None:
     generator = torch.Generator().manual_seed(options.seed)
     priors = make_priors(options.size)
     targets = make_targets(generator, options.batch, options.size)
-    maps = make_maps(make_raw(generator, priors, targets), priors)
+    made = make_raw(generator, priors, targets)
+    priors, targets, raw = on_device(priors, targets, made, options.device)
+    maps = make_maps(raw, priors)
     leaves = [m for level in maps for m in level]
     ours = with_gradients(prepare_ours(maps, targets, options.l1), leaves)
     if options.profile:
@@ -54,7 +56,9 @@ def main() -> None:
     theirs = with_gradients(prepare_official(maps, targets, options.l1), leaves)
     compare(ours(), theirs())
     title = f"Loss forward and backward, batch {options.batch} at {options.size}{', with L1' * options.l1}"
-    report(title, run_in_turn({"ours": ours, "official": theirs}, options.rounds), GOAL)
+    report(
+        title, run_in_turn({"ours": ours, "official": theirs}, options.rounds, device=options.device), GOAL
+    )
 
 
 def make_maps(raw: tuple[Tensor, Tensor, Tensor], priors: Priors) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -102,7 +106,9 @@ def prepare_ours(
         head.stems[k] = head.class_convs[k] = head.box_convs[k] = nn.Identity()
         head.box_outputs[k], head.objectness_outputs[k] = Fixed(boxes), Fixed(objectness)
         head.class_outputs[k] = Fixed(classes)
-    images = torch.zeros(len(targets.labels), 3, 32, 32)  # only its device is looked at
+    images = torch.zeros(
+        len(targets.labels), 3, 32, 32, device=targets.labels.device
+    )  # only its device is looked at
     return lambda: detector(images, targets, with_l1)["total"]
 
 
@@ -138,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--l1", action="store_true", help="with the L1 term of the closing epochs")
     parser.add_argument("--profile", action="store_true", help="where our time goes, instead of comparing")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser
 
 

@@ -302,6 +302,7 @@ def test_the_guards_see_what_they_should() -> None:
             copying()
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_assigner
 def test_cuda_agrees_and_never_waits(assigner: Assigner, priors: Priors) -> None:

@@ -198,6 +198,7 @@ class TestLatency:
         with pytest.raises(ValueError, match=r"\(n, 3, 64, 64\)"):
             measure_latency(trained(), 64, "cpu", 0.1, 0.65, repeats=1, images=torch.zeros(1, 3, 32, 32))
 
+    @pytest.mark.cuda
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
     def test_half_precision_on_cuda(self) -> None:
         found = measure_latency(trained().cuda(), 64, "cuda", 0.01, 0.65, repeats=5, warmup=2)

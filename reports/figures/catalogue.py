@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from reports.figures import curves, head_curves, roadmap, tradeoffs
 from reports.figures.style import drawing, save
+from reports.records.groups import Group
+from reports.tables.caption import curve_sentence
 from reports.tables.steps import Table2, leading
 
 
@@ -33,6 +35,7 @@ class _Entry:
     title: str
     text: str
     draw: Callable[[Table2], Figure | None]
+    more: Callable[[Group], str] = lambda group: ""
 
 
 #: In the place of the first, for arms that do not build on each other.
@@ -50,7 +53,8 @@ _ENTRIES = (
         "speed_accuracy",
         "Speed and accuracy (the paper's Figure 1, top)",
         "AP against latency of the forward pass; marker area grows with parameters (Table 6 gives none). "
-        "Whiskers: standard deviation over seeds. The latency axis of published figures is logarithmic.",
+        "Whiskers: upright, standard deviation over seeds; lying, 5th to 95th percentile of the repeats "
+        "(measured points). The latency axis of published figures is logarithmic.",
         tradeoffs.draw_speed,
     ),
     _Entry(
@@ -65,12 +69,14 @@ _ENTRIES = (
         "AP at the evaluated epochs and the training loss of each arm: mean over seeds, band from the "
         "smallest to the largest. Losses of different arms have different terms.",
         curves.draw,
+        curve_sentence,
     ),
     _Entry(
         "head_curves",
         "Coupled and decoupled head (the paper's Figure 3)",
         "AP over training of the first two stages, and the paper's own curves.",
         head_curves.draw,
+        curve_sentence,
     ),
 )
 
@@ -93,5 +99,7 @@ def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
             figure = entry.draw(shown)
             if figure is not None:
                 files = save(figure, folder, entry.name)
-                drawn.append(Drawn(entry.name, entry.title, entry.text + note, files))
+                drawn.append(
+                    Drawn(entry.name, entry.title, entry.text + entry.more(table.group) + note, files)
+                )
     return tuple(drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.style import SERIES, from_zero, new_figure, watermark
-from reports.records.collect import Epoch, RunRecord
+from reports.records.frame import epochs_frame
 from reports.records.groups import Group
+from reports.tables.caption import curve_conditions
 from reports.tables.steps import Table2
 
 #: A loss panel whose values span more than this ratio is logarithmic.
@@ -32,29 +33,31 @@ class Curve:
 def draw(table: Table2) -> Figure | None:
     """AP and loss of every arm; None when no run has evaluated epochs."""
     group = table.group
-    aps = {s.arm: c for s in group.arms if (c := curve(s.runs, lambda e: e.ap)) is not None}
+    aps = curves(group, "AP")
     if not aps:
         return None
-    losses = {s.arm: c for s in group.arms if (c := curve(s.runs, lambda e: e.loss))}
+    losses = curves(group, "loss")
     figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True, height_ratios=[2.4, 1])
     labels = {row.arm: row.label for row in table.rows if row.arm}
     for index, arm in enumerate(s.arm for s in group.arms):
-        for axes, curves in ((top, aps), (bottom, losses)):
-            if arm in curves:
-                plot(axes, curves[arm], index, labels[arm])
+        for axes, found in ((top, aps), (bottom, losses)):
+            if arm in found:
+                plot(axes, found[arm], index, labels[arm])
     _frame(group, top, bottom, list(losses.values()))
     figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-def curve(runs: Sequence[RunRecord], figure: Callable[[Epoch], float | None]) -> Curve | None:
-    """A figure over the epochs that every run has it for; None when there is no such epoch."""
-    series = [{e.epoch: v for e in run.epochs if (v := figure(e)) is not None} for run in runs]
-    shared = sorted(set.intersection(*(set(s) for s in series)))
-    if not shared:
-        return None
-    values = np.array([[s[epoch] for epoch in shared] for s in series])
-    return Curve(np.array(shared, dtype=float), values.mean(0), values.min(0), values.max(0))
+def curves(group: Group, figure: str) -> dict[str, Curve]:
+    """A column of epochs_frame over the epochs that every run of an arm has it for, by arm."""
+    epochs, found = epochs_frame(group.runs), {}
+    for arm in group.arms:
+        of_arm = epochs[epochs["arm"] == arm.arm].pivot(index="epoch", columns="run", values=figure)
+        values = of_arm.reindex(columns=[run.run for run in arm.runs]).dropna()
+        if len(values):
+            x, y = values.index.to_numpy(dtype=float), values.to_numpy()
+            found[arm.arm] = Curve(x, y.mean(1), y.min(1), y.max(1))
+    return found
 
 
 def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -> None:
@@ -72,6 +75,7 @@ def _frame(group: Group, top: Axes, bottom: Axes, losses: Sequence[Curve]) -> No
     top.set_ylabel(f"AP (%), {where}")
     top.set_ylim(bottom=from_zero(top))
     watermark(top, group.mark)
+    top.set_title(curve_conditions(group))
     bottom.set_ylabel("training loss")
     bottom.set_xlabel("epoch")
     bottom.locator_params(axis="x", integer=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.curves import Curve, curve, plot
+from reports.figures.curves import curves, plot
 from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
+from reports.tables.caption import curve_conditions
 from reports.tables.steps import Table2
 from roadmap.paper import table as published
 
@@ -19,30 +20,28 @@ _HEADS = (
 
 def draw(table: Table2) -> Figure | None:
     """Both heads' curves; None when neither stage has evaluated epochs."""
-    ours: list[tuple[int, str, Curve]] = []
-    for name, index, _, label in _HEADS:
-        arm = table.group.find(name)
-        found = curve(arm.runs, lambda e: e.ap) if arm else None
-        if found is not None:
-            ours.append((index, label, found))
+    found = curves(table.group, "AP")
+    ours = [(index, label, found[name]) for name, index, _, label in _HEADS if name in found]
     if not ours:
         return None
     mark = table.group.mark
     if not mark:
         figure, (axes,) = new_figure(2.6)
         _paper(axes)
-        for index, label, found in ours:
-            plot(axes, found, index, f"{label}, measured")
+        for index, label, curve in ours:
+            plot(axes, curve, index, f"{label}, measured")
         axes.set_xlabel("epoch")
         axes.set_ylabel("AP (%), COCO val")
+        axes.set_title(curve_conditions(table.group))
         axes.legend(loc="lower right")
         return figure
     figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True)
-    epochs = max(found.epochs[-1] for _, _, found in ours)
-    for index, label, found in ours:
-        plot(top, found, index, f"{label}, measured", scale=100 / epochs)
+    epochs = max(curve.epochs[-1] for _, _, curve in ours)
+    for index, label, curve in ours:
+        plot(top, curve, index, f"{label}, measured", scale=100 / epochs)
     watermark(top, mark)
-    top.set_title(f"measured ({mark})")
+    conditions = curve_conditions(table.group)
+    top.set_title(f"measured ({mark})" + (f"\n{conditions}" if conditions else ""))
     top.set_ylabel(f"AP (%), {mark}")
     top.set_ylim(bottom=from_zero(top))
     _paper(bottom, scale=100 / 300)

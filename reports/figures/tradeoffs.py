@@ -27,7 +27,10 @@ _LARGEST = 99.1
 
 @dataclass(frozen=True)
 class Ours:
-    """A measured arm. number: its place in the legend, from 1. follows: it builds on the one before."""
+    """A measured arm. number: its place in the legend, from 1. follows: it builds on the one before.
+
+    percentiles: 5th and 95th of what x is the median of.
+    """
 
     number: int
     label: str
@@ -35,6 +38,7 @@ class Ours:
     x: Measured
     ap: Measured
     params_m: float
+    percentiles: tuple[float, float] | None = None
 
 
 def draw_speed(table: Table2) -> Figure | None:
@@ -72,7 +76,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     if not mark:
         figure, (axes,) = new_figure(3.9)
         conditions = f"paper: {plot.paper}\nmeasured: {plot.ours}" if plot.ours else ""
-        _published_frame(axes, published, plot, [o.x.mean for o in ours], _extent(ours))
+        _published_frame(axes, published, plot, _reach(ours), _extent(ours))
         axes.set_title(conditions)
         # One number for both: ours carry it, the paper's roadmap is the line beneath.
         labels = _without_numbers(_published(axes, published, plot))
@@ -81,7 +85,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
         place_labels(axes, labels)
         return figure
     figure, (top, bottom) = new_figure(5.5, rows=2, height_ratios=[1, 1.5])
-    low, high = limits([o.x.mean for o in ours], least=max(o.x.mean for o in ours) * 0.2)
+    low, high = limits(_reach(ours), least=max(o.x.mean for o in ours) * 0.2)
     top.set_xlim(max(0.0, low), high)
     top.set_ylim(limits(_extent(ours), pad=0.12))
     mine = _measured(top, ours, plot, 1.0)
@@ -123,9 +127,9 @@ def _ours(table: Table2, x: str) -> list[Ours]:
     for number, row in enumerate(arms, 1):
         place: Measured | None = getattr(row, x)
         if place is not None and row.ap_best is not None and row.params is not None:
-            found.append(
-                Ours(number, _name(row), row.previous is not None, place, row.ap_best, row.params.mean)
-            )
+            spread = row.latency_range if x == "latency" else None
+            follows = row.previous is not None
+            found.append(Ours(number, _name(row), follows, place, row.ap_best, row.params.mean, spread))
     return found
 
 
@@ -145,6 +149,11 @@ def _measured(axes: Axes, ours: Sequence[Ours], plot: _Plot, size: float) -> lis
     for o in ours:
         if o.ap.std:
             axes.errorbar(o.x.mean, o.ap.mean, yerr=o.ap.std, color=BLUE, elinewidth=0.8, capsize=2, zorder=3)
+        if o.percentiles is not None:
+            low, high = (abs(end - o.x.mean) for end in o.percentiles)
+            axes.errorbar(
+                o.x.mean, o.ap.mean, xerr=[[low], [high]], color=BLUE, elinewidth=0.8, alpha=0.6, zorder=3
+            )
     if any(o.follows for o in ours):
         axes.plot(xs, aps, "-", color=BLUE, lw=0.6, alpha=0.6, zorder=3)
     axes.scatter(xs, aps, areas, color=BLUE, edgecolors=BACKGROUND, linewidths=0.4, zorder=4)
@@ -180,6 +189,10 @@ def _without_numbers(labels: Sequence[Label]) -> list[Label]:
 
 def _extent(ours: Sequence[Ours]) -> list[float]:
     return [o.ap.mean + side * (o.ap.std or 0.0) for o in ours for side in (-1, 1)]
+
+
+def _reach(ours: Sequence[Ours]) -> list[float]:
+    return [x for o in ours for x in (o.x.mean, *(o.percentiles or ()))]
 
 
 def _area(params_m: float, plot: _Plot) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.judging.claims import Claim, Side
+from reports.judging.gains import start_refusal
 
 if TYPE_CHECKING:
     from reports.records.collect import RunRecord
@@ -153,10 +154,14 @@ def _notes(runs: Sequence[RunRecord]) -> tuple[str, ...]:
 
 def _seen_elsewhere(sides: Sequence[_Found], claim: Claim, epoch: str) -> Elsewhere | None:
     """AP under one other dataset and protocol: where most seeds were run, then the newest."""
+    starts = [side.arm.recipe.training.pretrained for side in sides]
     grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
     best: tuple[tuple[int, str], Elsewhere] | None = None
     for key in sorted(grouped[0].keys() & grouped[1].keys()):
         chosen = [_one_recipe(group[key]) for group in grouped]
+        first, second = (next(iter(side.values())).recipe for side in chosen)
+        if start_refusal(first, second, (starts[0], starts[1])):
+            continue
         before, after = (_figures(side, claim, epoch) for side in chosen)
         common = before.keys() & after.keys()
         if not common:

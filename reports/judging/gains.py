@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,14 @@ from reports.judging.statistics import (
     standard_deviation,
     t_interval,
 )
+from roadmap.protocols import IMAGENET
 
 MORE_THAN_NOISE = "more than noise"
 WITHIN_NOISE = "within noise"
 TOO_FEW_SEEDS = "too few seeds"
+
+#: The recipe's field that says what a run starts from.
+PRETRAINED = "training.pretrained"
 
 #: Pairs of runs below which nothing is judged.
 MIN_SEEDS = 3
@@ -90,6 +95,27 @@ def judge_gain(
     least = MIN_SEEDS if word == TOO_FEW_SEEDS and len(gains) < MIN_SEEDS else len(gains) + 1
     needed = seeds_needed(known or ASSUMED_SD, mean, level, least)
     return Gain(values, mean, sd, interval, word, needed, not known)
+
+
+def start_refusal(
+    before: Mapping[str, Any], after: Mapping[str, Any], paper: tuple[str | None, str | None] = (None, None)
+) -> str:
+    """Why two recipes (dotted) have no gain: their runs start from different weights, and the paper's do not
+    differ in that way. Empty when they may be compared.
+
+    paper: the weights that the paper starts the two from, None where it says nothing.
+    """
+    here = tuple(str(recipe.get(PRETRAINED) or "") for recipe in (before, after))
+    as_the_paper = None not in paper and all(map(_same_start, here, paper))
+    if here[0] == here[1] or as_the_paper:
+        return ""
+    first, second = (f"the weights {start}" if start else "scratch" for start in reversed(here))
+    return f"it starts from {first}, the other from {second}"
+
+
+def _same_start(here: str, paper: str | None) -> bool:
+    """ImageNet weights are anyone's: the paper's were not published (docs/decisions/0011)."""
+    return here.startswith(IMAGENET) if paper == IMAGENET else here == paper
 
 
 def varying(seeds: Iterable[int], *sides: Mapping[int, float]) -> bool:

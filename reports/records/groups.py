@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
 from reports.records.collect import RunRecord
+from reports.records.frame import runs_frame
 from roadmap.stages import STAGE_NAMES, STAGES
 from yolox_core.config import MODELS
 
@@ -46,6 +50,11 @@ class Group:
     @property
     def runs(self) -> tuple[RunRecord, ...]:
         return tuple(run for arm in self.arms for run in arm.runs)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The shown runs, one row each, arm by arm (docs/runs-frame.md)."""
+        return runs_frame(self.runs)
 
     @property
     def papers_conditions(self) -> bool:

@@ -110,6 +110,31 @@ def protocol_sentence(group: Group) -> str:
     )
 
 
+def curve_conditions(group: Group) -> str:
+    """At which confidences curves and tables count detections, in a line; empty where they are the same."""
+    while_training, at_the_end = _confidences(group)
+    if while_training == at_the_end:
+        return ""
+    return f"curves: confidence ≥ {while_training}; tables: ≥ {at_the_end}"
+
+
+def curve_sentence(group: Group) -> str:
+    """Why a curve does not end at the table's figure; empty where it does. Begins with a space."""
+    while_training, at_the_end = _confidences(group)
+    if while_training == at_the_end:
+        return ""
+    return (
+        f" While training, evaluations count detections from confidence {while_training} on; the figures of "
+        f"tables were evaluated again from {at_the_end} on, so a curve need not end at its table's figure."
+    )
+
+
+def _confidences(group: Group) -> tuple[str, str]:
+    names = ("training.confidence", "training.final_confidence")
+    while_training, at_the_end = (_values(run.recipe.get(name) for run in group.runs) for name in names)
+    return while_training, at_the_end
+
+
 def _epochs(number: str) -> str:
     return "epoch" if number == "1" else f"{number} epochs"
 

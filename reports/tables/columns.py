@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from reports.grid import NOTHING, Cell, Column, Grid
 from reports.records.groups import Group
@@ -187,6 +187,15 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
         key = _UNITS.get(name, name)
         data[key] = measured.mean if measured else None
         data[f"{key}_std"] = measured.std if measured else None
+    interval = row.judged.interval if row.judged else None
+    data |= {
+        "against": row.previous if row.judged else None,
+        "gain_low": interval.low if interval else None, "gain_high": interval.high if interval else None,
+        "gain_word": row.judged.word if row.judged else None,
+        "seeds_to_settle": row.judged.seeds_to_settle if row.judged else None,
+        "latency_p5_ms": row.latency_range[0] if row.latency_range else None,
+        "latency_p95_ms": row.latency_range[1] if row.latency_range else None,
+    }  # fmt: skip
     for key in ("ap", "gain", "params_m", "gflops", "latency_ms", "fps"):
         data[f"paper_{key}"] = getattr(row.published, key) if row.published else None
     data["runs"] = " ".join(row.ap_best.runs) if row.ap_best else ""
@@ -195,9 +204,4 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as CSV, empty cells for None."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None else v for k, v in row.items()})
-    return file.getvalue()
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")

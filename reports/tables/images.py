@@ -7,7 +7,6 @@ report that reads more than run records, and is made on request only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from reports.images.matches import ImageMatches, load_matches
 from reports.records.collect import RunRecord
 from reports.records.groups import ArmRuns, Group
 from reports.tables.columns import gain_text
-from reports.tables.published import plan_rows
+from reports.tables.steps import comparisons
 from reports.tables.verdicts import interval_text
 
 SEED = 0
@@ -50,30 +49,32 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
     """Bootstrap every measured step of a group over its validation images.
 
     Detections are those of each run's best evaluated epoch. Matches are computed once per run and kept
-    only as long as the next arm needs them.
+    only as long as a later step needs them.
     """
     rng = np.random.default_rng(SEED)
     steps: list[StepOverImages] = []
-    problems: list[str] = []
-    earlier: Mapping[str, dict[int, ImageMatches]] = {}
-    for plan in plan_rows(tuple(s.arm for s in group.arms)):
-        arm = group.find(plan.arm) if plan.arm else None
-        if arm is None or not _takes_part(arm, group):
-            continue
-        matches = _matches(arm, problems)
-        before = earlier.get(plan.previous or "", {})
-        earlier = {arm.arm: matches}
-        seeds = tuple(sorted(before.keys() & matches.keys()))
+    pairs = comparisons(group)
+    problems = [f"{c.after.arm}: {c.refused}" for c in pairs if c.refused]
+    wanted = [c for c in pairs if not c.refused]
+    kept: dict[str, dict[int, ImageMatches]] = {}
+    for place, pair in enumerate(wanted):
+        for arm in (pair.before, pair.after):
+            if arm.arm not in kept:
+                kept[arm.arm] = _matches(arm, problems)
+        before, after = kept[pair.before.arm], kept[pair.after.arm]
+        needed = {arm.arm for later in wanted[place + 1 :] for arm in (later.before, later.after)}
+        kept = {name: matches for name, matches in kept.items() if name in needed}
+        seeds = tuple(sorted(before.keys() & after.keys()))
         if not seeds:
             continue
         try:
             difference = ap_difference(
-                [before[s] for s in seeds], [matches[s] for s in seeds], rng, resamples=resamples
+                [before[s] for s in seeds], [after[s] for s in seeds], rng, resamples=resamples
             )
         except ValueError as error:
-            problems.append(f"{arm.arm}: {error}")
+            problems.append(f"{pair.after.arm}: {error}")
             continue
-        steps.append(StepOverImages(arm.arm, plan.label, seeds, difference))
+        steps.append(StepOverImages(pair.after.arm, pair.plan.label, seeds, difference))
     return OverImages(tuple(steps), tuple(dict.fromkeys(problems)))
 
 
@@ -95,14 +96,6 @@ def image_grid(found: OverImages) -> Grid:
             )
         )  # fmt: skip
     return Grid(columns, tuple(rows))
-
-
-def _takes_part(arm: ArmRuns, group: Group) -> bool:
-    """Whether a step ends or begins at the arm: only then are its detections worth reading."""
-    plans = plan_rows(tuple(s.arm for s in group.arms))
-    measured = {s.arm for s in group.arms}
-    pairs = [(p.previous, p.arm) for p in plans if p.previous in measured and p.arm in measured]
-    return any(arm.arm in pair for pair in pairs)
 
 
 def _matches(arm: ArmRuns, problems: list[str]) -> dict[int, ImageMatches]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from roadmap import paper
 from roadmap.paper import Published, published_stage
-from roadmap.stages import STAGE_NAMES, find_stage, previous_stage
+from roadmap.stages import STAGE_NAMES, companions_at, find_stage, previous_stage
 
 #: Published in Table 2 but not a stage: the paper's starting point by other authors.
 ULTRALYTICS = "YOLOv3-ultralytics"
@@ -17,12 +17,14 @@ class RowPlan:
     """A row of a report's main table.
 
     arm: None for a row that is published only. previous: the arm that its gain is counted from.
+    start: the weights that the paper starts the arm from, None where it says nothing.
     """
 
     arm: str | None
     label: str
     published: Published | None
     previous: str | None
+    start: str | None = None
 
 
 def plan_rows(arms: tuple[str, ...]) -> tuple[RowPlan, ...]:
@@ -37,7 +39,15 @@ def plan_rows(arms: tuple[str, ...]) -> tuple[RowPlan, ...]:
     for name in STAGE_NAMES:
         stage = find_stage(name)
         before = previous_stage(stage)
-        rows.append(RowPlan(name, stage.row, published_stage(stage.row), before.name if before else None))
+        rows.append(
+            RowPlan(
+                name,
+                stage.row,
+                published_stage(stage.row),
+                before.name if before else None,
+                str(companions_at(name).get("pretrained", "")),
+            )
+        )
     return tuple(rows)
 
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from typing import Any
 
-from reports.judging.statistics import standard_deviation
+import pandas as pd
+
+from reports.judging.gains import Gain, judge_gain, pooled_sd, start_refusal
 from reports.records.collect import RunRecord
 from reports.records.groups import ArmRuns, Group
 from reports.tables.published import RowPlan, plan_rows
@@ -32,7 +34,8 @@ class Row:
 
     AP in percent, params in millions, gflops in the paper's convention, latency in ms (forward pass).
     params and gflops are the trained model's; the full ones those of the paper's model of this arm.
-    previous: the arm that it builds on, None where arms do not build on each other.
+    latency_range: 5th and 95th percentile of the repeats, means over the runs.
+    previous: the arm that it is compared against, None for none. judged: the gain's interval and word.
     """
 
     arm: str | None
@@ -41,12 +44,14 @@ class Row:
     seeds: tuple[int, ...] = ()
     ap_best: Measured | None = None
     gain: Measured | None = None
+    judged: Gain | None = None
     ap_last: Measured | None = None
     params: Measured | None = None
     params_full: Measured | None = None
     gflops: Measured | None = None
     gflops_full: Measured | None = None
     latency: Measured | None = None
+    latency_range: tuple[float, float] | None = None
     fps: Measured | None = None
     published: Published | None = None
 
@@ -90,64 +95,97 @@ def leading(table: Table2, count: int) -> Table2:
     return replace(table, group=group, rows=tuple(r for r in table.rows if r.arm in kept))
 
 
+#: Figures of a row: the column of runs_frame that each is the mean of, and its unit.
+_FIGURES = {
+    "ap_best": ("best.AP", 1.0),
+    "ap_last": ("last.AP", 1.0),
+    "params": ("profile.params", 1e6),
+    "params_full": ("full_size_profile.params", 1e6),
+    "gflops": ("profile.gflops_paper", 1.0),
+    "gflops_full": ("full_size_profile.gflops_paper", 1.0),
+}
+_FORWARD = [f"latency.forward_ms.{name}" for name in ("median", "p5", "p95")]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm and the one that it is compared against, both measured. refused: why there is no gain."""
+
+    plan: RowPlan
+    before: ArmRuns
+    after: ArmRuns
+    refused: str = ""
+
+
 def build_table2(group: Group) -> Table2:
     """The main table of a group."""
-    conditions, notes = _common_conditions(group)
-    plans = plan_rows(tuple(s.arm for s in group.arms))
-    rows = []
-    for plan in plans:
-        arm = group.find(plan.arm) if plan.arm else None
-        if arm is None:
-            rows.append(Row(plan.arm, plan.label, plan.previous, published=plan.published))
-            continue
-        before = group.find(plan.previous) if plan.previous else None
-        rows.append(_measured_row(plan, arm, before, conditions))
-    return Table2(group, tuple(rows), conditions, notes)
-
-
-def _measured_row(
-    plan: RowPlan,
-    arm: ArmRuns,
-    before: ArmRuns | None,
-    conditions: LatencyConditions | None,
-) -> Row:
-    runs = arm.runs
-    timed = [run for run in runs if latency_conditions(run) == conditions and run.latency is not None]
-    return Row(
-        arm.arm,
-        plan.label,
-        plan.previous,
-        arm.seeds,
-        ap_best=measure(runs, lambda r: r.best["AP"]),
-        gain=paired_gain(arm, before) if before else None,
-        ap_last=measure(runs, lambda r: r.last["AP"]),
-        params=measure(runs, lambda r: r.profile["params"] / 1e6),
-        params_full=measure(runs, lambda r: _full(r, "params", 1e6)),
-        gflops=measure(runs, lambda r: r.profile["gflops_paper"]),
-        gflops_full=measure(runs, lambda r: _full(r, "gflops_paper", 1.0)),
-        latency=measure(timed, _forward),
-        fps=measure(timed, lambda r: 1000 / _forward(r)),
-        published=plan.published,
+    frame = group.frame.set_index("run")
+    figures = pd.DataFrame(
+        {name: frame.get(column, pd.Series(dtype=float)) / unit for name, (column, unit) in _FIGURES.items()},
+        frame.index,
     )
+    conditions, latency, notes = _latency(group, frame)
+    figures["latency"], figures["fps"] = latency[_FORWARD[0]], 1000 / latency[_FORWARD[0]]
+    compared = comparisons(group)
+    gains = _gains(frame, [c for c in compared if not c.refused])
+    rows = []
+    for plan in plan_rows(tuple(s.arm for s in group.arms)):
+        row = Row(plan.arm, plan.label, plan.previous, published=plan.published)
+        arm = group.find(plan.arm) if plan.arm else None
+        if arm is not None:
+            mine = frame["arm"] == plan.arm
+            values: dict[str, Any] = {str(name): measured(column[mine]) for name, column in figures.items()}
+            low, high = latency.loc[mine, _FORWARD[1:]].mean()
+            spread = (float(low), float(high)) if high >= low else None
+            row = replace(row, seeds=arm.seeds, latency_range=spread, **values, **gains.get(arm.arm, {}))
+        rows.append(row)
+    refused = [
+        f"no gain of {c.after.arm} over {c.before.arm}: {c.refused}, and not as the paper has it"
+        for c in compared
+        if c.refused
+    ]
+    return Table2(group, tuple(rows), conditions, (*notes, *refused))
 
 
-def measure(runs: Sequence[RunRecord], figure: Callable[[RunRecord], float | None]) -> Measured | None:
-    """A figure over runs; runs where it is undefined are left out, None when that leaves none."""
-    pairs = [(run.run, value) for run in runs if (value := figure(run)) is not None]
-    if not pairs:
+def comparisons(group: Group) -> tuple[Comparison, ...]:
+    """Every pair of a group's measured arms that a gain is asked for, in order."""
+    plans = {plan.arm: plan for plan in plan_rows(tuple(s.arm for s in group.arms)) if plan.arm}
+    found = []
+    for name, plan in plans.items():
+        after, before = group.find(name), group.find(plan.previous or "")
+        if after is not None and before is not None:
+            recipes = before.runs[0].recipe, after.runs[0].recipe
+            refused = start_refusal(*recipes, (plans[before.arm].start, plan.start))
+            found.append(Comparison(plan, before, after, refused))
+    return tuple(found)
+
+
+def measured(values: pd.Series[float]) -> Measured | None:
+    """A figure over the runs in its index; runs where it is undefined are left out, None without any."""
+    found = values.dropna()
+    if found.empty:
         return None
-    names, values = zip(*pairs, strict=True)
-    return _summary(tuple(float(v) for v in values), tuple(names))
+    std = float(found.std()) if len(found) > 1 else None
+    return Measured(float(found.mean()), std, tuple(map(float, found)), tuple(map(str, found.index)))
 
 
-def paired_gain(arm: ArmRuns, before: ArmRuns) -> Measured | None:
-    """Gain in best AP over an earlier arm, paired by seed; None without a common seed."""
-    earlier = {run.seed: run for run in before.runs if run.best["AP"] is not None}
-    pairs = [(r, earlier[r.seed]) for r in arm.runs if r.seed in earlier and r.best["AP"] is not None]
-    if not pairs:
-        return None
-    values = tuple(float(a.best["AP"] - b.best["AP"]) for a, b in pairs)
-    return _summary(values, tuple(run.run for pair in pairs for run in pair))
+def _gains(frame: pd.DataFrame, compared: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
+    """Gain in best AP of each arm, paired by seed, where there is a common seed."""
+    ap = frame.pivot(columns="arm", index="seed", values="best.AP")
+    pairs = {c.after.arm: ap[[c.before.arm, c.after.arm]].dropna() for c in compared}
+    spread = pooled_sd(_by_seed(pair.iloc[:, 1] - pair.iloc[:, 0]) for pair in pairs.values())
+    found = {}
+    for arm, pair in pairs.items():
+        judged = judge_gain(_by_seed(pair.iloc[:, 0]), _by_seed(pair.iloc[:, 1]), spread)
+        if judged is not None:
+            runs = frame[frame["seed"].isin(judged.values) & frame["arm"].isin(pair.columns)].index
+            gain = Measured(judged.mean, judged.sd, tuple(judged.values.values()), tuple(runs))
+            found[arm] = {"gain": gain, "judged": judged}
+    return found
+
+
+def _by_seed(values: pd.Series[float]) -> dict[int, float]:
+    return dict(zip(values.index.astype(int).tolist(), values.tolist(), strict=True))
 
 
 def latency_conditions(run: RunRecord) -> LatencyConditions | None:
@@ -162,32 +200,16 @@ def latency_conditions(run: RunRecord) -> LatencyConditions | None:
     )  # fmt: skip
 
 
-def _common_conditions(group: Group) -> tuple[LatencyConditions | None, tuple[str, ...]]:
-    """The conditions that most arms share (then the newest): latencies of others are not comparable."""
-    arms: dict[LatencyConditions, set[str]] = {}
-    newest: dict[LatencyConditions, str] = {}
-    for run in group.runs:
-        conditions = latency_conditions(run)
-        if conditions is not None:
-            arms.setdefault(conditions, set()).add(run.arm)
-            newest[conditions] = max(newest.get(conditions, ""), run.finished)
-    if not arms:
-        return None, ()
-    chosen = max(arms, key=lambda c: (len(arms[c]), newest[c]))
-    left_out = [r.run for r in group.runs if latency_conditions(r) not in (None, chosen)]
-    if not left_out:
-        return chosen, ()
-    return chosen, (f"latency measured under other conditions is left out: {', '.join(left_out)}",)
-
-
-def _summary(values: tuple[float, ...], runs: tuple[str, ...]) -> Measured:
-    return Measured(fmean(values), standard_deviation(values), values, runs)
-
-
-def _full(run: RunRecord, name: str, unit: float) -> float | None:
-    return None if run.full_size_profile is None else run.full_size_profile[name] / unit
-
-
-def _forward(run: RunRecord) -> float:
-    assert run.latency is not None
-    return float(run.latency["forward_ms"]["median"])
+def _latency(
+    group: Group, frame: pd.DataFrame
+) -> tuple[LatencyConditions | None, pd.DataFrame, tuple[str, ...]]:
+    """Latencies under the conditions that most arms share (then the newest): others are not comparable."""
+    times = frame.reindex(columns=_FORWARD).astype(float)
+    conditions = pd.Series([latency_conditions(run) for run in group.runs], frame.index, dtype=object)
+    shared = frame.groupby(conditions, sort=False).agg(arms=("arm", "nunique"), newest=("finished", "max"))
+    if shared.empty:
+        return None, times, ()
+    chosen = shared.sort_values(["arms", "newest"]).index[-1]
+    others = conditions.index[conditions.notna() & (conditions != chosen)]
+    note = f"latency measured under other conditions is left out: {', '.join(others)}"
+    return chosen, times.where(conditions == chosen), (note,) if len(others) else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from reports.figures.points import latency_points, size_points
 from reports.figures.style import COLUMN, SERIES, drawing, save
 from reports.records.collect import collect
 from reports.records.groups import group_runs
+from reports.tables.caption import curve_conditions, curve_sentence
 from reports.tables.steps import Table2, build_table2
-from tests.reports.factory import COCO, write_run, write_study
+from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
 
 DRAW = {
     "roadmap": roadmap.draw,
@@ -141,12 +143,40 @@ def test_intervals_need_several_seeds(runs: Path) -> None:
 def test_a_curve_is_the_mean_over_seeds_at_shared_epochs(runs: Path) -> None:
     write_run(runs, "simota", 0, ap=30.0)
     write_run(runs, "simota", 1, ap=40.0)
-    stage = table_of(runs).group.arms[0]
-    found = curves.curve(stage.runs, lambda e: e.ap)
-    assert found is not None
+    found = curves.curves(table_of(runs).group, "AP")["simota"]
     assert list(found.epochs) == [4, 8, 12, 16, 20, 24]
     np.testing.assert_allclose(found.mean[-1], 34.5)  # last AP is half a point below best
     np.testing.assert_allclose((found.low[-1], found.high[-1]), (29.5, 39.5))
+
+
+def test_a_curve_needs_every_run_of_its_arm(runs: Path) -> None:
+    write_run(runs, "simota", 0)
+    (write_run(runs, "simota", 1) / "metrics.jsonl").unlink()
+    write_run(runs, "baseline", 0)
+    assert list(curves.curves(table_of(runs).group, "AP")) == ["baseline"]
+
+
+def test_curves_and_tables_of_two_confidences_name_both(runs: Path, tmp_path: Path) -> None:
+    training = replace(DEMO_HERE.training, confidence=0.02, final_confidence=0.001)
+    for arm in ("baseline", "decoupled-head"):
+        write_run(runs, arm, recipe=stage_recipe(arm, replace(DEMO_HERE, training=training), SHAPES))
+    table = table_of(runs)
+    with drawing():
+        for draw in (curves.draw, head_curves.draw):
+            figure = draw(table)
+            assert figure is not None
+            titles = " ".join(axes.get_title() for axes in figure.axes)
+            assert "curves: confidence ≥ 0.02; tables: ≥ 0.001" in titles
+    texts = {d.name: d.text for d in catalogue.draw_all(table, tmp_path)}
+    for name in ("training_curves", "head_curves"):
+        assert "from confidence 0.02 on; the figures of tables were evaluated again from 0.001" in texts[name]
+    assert "confidence" not in texts["roadmap"]
+
+
+def test_of_one_confidence_nothing_is_said(runs: Path) -> None:
+    write_run(runs, "simota")  # the factory's demo: 0.01 throughout
+    group = table_of(runs).group
+    assert curve_conditions(group) == "" == curve_sentence(group)
 
 
 def test_the_papers_curves_are_in_the_figure(table: Table2) -> None:
@@ -156,6 +186,16 @@ def test_the_papers_curves_are_in_the_figure(table: Table2) -> None:
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     assert max(lines["decoupled head, paper"].get_ydata()) == pytest.approx(39.64)
     assert max(lines["coupled (YOLO) head, paper"].get_ydata()) == pytest.approx(38.4892)
+
+
+def test_the_scatter_shows_how_far_latency_spread_over_the_repeats(runs: Path) -> None:
+    write_run(runs, "simota", latency=10.0)  # the factory's percentiles: 0.97 and 1.08 of the median
+    with drawing():
+        figure = tradeoffs.draw_speed(table_of(runs))
+    assert figure is not None
+    (whisker,) = [c for c in figure.axes[0].containers if getattr(c, "has_xerr", False)]
+    (segment,) = whisker.lines[2][0].get_segments()
+    np.testing.assert_allclose(segment[:, 0], (9.7, 10.8))
 
 
 def test_all_published_points_are_drawn() -> None:

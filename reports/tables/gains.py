@@ -1,0 +1,48 @@
+"""Every gain with its interval over seeds and its word, on any dataset and protocol, as a table."""
+
+from __future__ import annotations
+
+from reports.grid import NOTHING, Cell, Column, Grid
+from reports.judging.gains import SEEDS_RULE, WORDS, Gain
+from reports.tables.columns import gain_text
+from reports.tables.steps import Table2
+from reports.tables.verdicts import interval_text
+
+#: What a table of gains says below itself.
+GAIN_RULES = (
+    "Gains are in AP at the best evaluated epoch, paired by seed. "
+    + "; ".join(f"{word}: {rule}" for word, rule in WORDS.items())
+    + ".",
+    SEEDS_RULE,
+)
+
+
+def gains_grid(table: Table2) -> Grid:
+    """One row per arm that is compared against another and measured with it."""
+    columns = (
+        Column("", "Arm", "l"), Column("", "Against", "l"), Column("Gain (AP)", "mean"),
+        Column("Gain (AP)", "95 % interval"), Column("Seeds", "run"), Column("Seeds", "to settle"),
+        Column("", "Word", "l"),
+    )  # fmt: skip
+    labels = {row.arm: row.label for row in table.rows}
+    rows = tuple(
+        (
+            Cell(row.label, kind="label"),
+            Cell(labels.get(row.previous, row.previous or NOTHING), kind="label"),
+            Cell(gain_text(row.judged.mean)),
+            Cell(interval_text(row.judged.interval)),
+            Cell(str(len(row.judged.values))),
+            Cell(settle_text(row.judged)),
+            Cell(row.judged.word, kind=row.judged.word.replace(" ", "-")),
+        )
+        for row in table.rows
+        if row.judged is not None
+    )
+    return Grid(columns, rows)
+
+
+def settle_text(gain: Gain) -> str:
+    """``5``, ``≈ 5`` where the spread is assumed, a dash where the question is settled or has no answer."""
+    if gain.seeds_to_settle is None:
+        return NOTHING
+    return f"{'≈ ' if gain.sd_assumed else ''}{gain.seeds_to_settle}"

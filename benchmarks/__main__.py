@@ -5,7 +5,7 @@
 
 Each is a program of its own with options of its own: ``python -m benchmarks.training_step --help``. Not among
 them, for they take longer or need other things: throughput (training with real data loading; for a GPU),
-tracking, bootstrap, reports.
+tracking, bootstrap, reports. What needs photographs is skipped where there are none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+
+from benchmarks.photographs import SKIPPED
 
 NAMES = (
     "startup",
@@ -37,11 +39,16 @@ def main() -> int:
     names = parser.parse_args().names or NAMES
     if unknown := sorted(set(names) - set(NAMES)):
         parser.error(f"no benchmark called {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    failed = []
+    failed, skipped = [], []
     for name in names:
         print(f"\n== {name}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
+        status = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+        if status == SKIPPED:
+            skipped.append(name)
+        elif status:
             failed.append(name)
+    if skipped:
+        print(f"\nskipped: {', '.join(skipped)}", file=sys.stderr)
     if failed:
         print(f"\ncould not run: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -28,6 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.photographs import DATA, need_photographs
 from yolox_core.augmentation.pipelines import strong_pipeline
 from yolox_core.config import AugmentationConfig, TrainConfig
 from yolox_core.data.coco import CocoDataset
@@ -35,7 +36,6 @@ from yolox_core.data.image_cache import open_image_cache
 from yolox_core.data.loader import sample_generator
 
 PEER = Path(__file__).resolve().parents[1] / ".peer"
-DATA = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
 SPLIT = "train2017"
 GOALS = {"ours": 4.0, "ours, cached": 8.0}
 
@@ -45,6 +45,7 @@ Maker = Callable[[range], None]
 
 def main() -> None:
     options = _parser().parse_args()
+    need_photographs(options.data)
     sys.path.append(str(PEER))  # last: an official code on PYTHONPATH comes first
     if importlib.util.find_spec("yolox") is None:
         sys.exit("the official code is not installed; run: make peer")

@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import io
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -26,6 +25,7 @@ from typing import Any
 import cv2
 
 from benchmarks.in_turn import official
+from benchmarks.photographs import DATA, need_photographs
 from benchmarks.processes import run_in_process
 from yolox_core.build import build_pipelines
 from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig
@@ -33,7 +33,6 @@ from yolox_core.data.coco import CocoDataset
 from yolox_core.data.image_cache import open_image_cache
 from yolox_core.data.loader import TrainStream
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
 SPLIT = "train2017"
 #: Batches per data process that lie ready before the clock starts; more are taken first.
 _QUEUED = 5
@@ -41,9 +40,7 @@ _QUEUED = 5
 
 def main() -> None:
     options = _parser().parse_args()
-    if not (options.data / "annotations").is_dir():
-        print(f"skipped: no COCO layout in {options.data}; give photographs with --data DIR", file=sys.stderr)
-        return
+    need_photographs(options.data)
     cores = min(options.workers, len(os.sched_getaffinity(0)))
     print(
         f"batches of {options.batch} at {options.size} px, {options.workers} data processes, "

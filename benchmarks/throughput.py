@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.in_turn import official, official_name, synchronise
+from benchmarks.photographs import DATA, need_photographs
 from benchmarks.processes import run_in_process
 from studies.attempt.process import prepare_process
 from studies.attempt.training import wired_trainer
@@ -34,18 +35,20 @@ from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig, model_config
 from yolox_core.data.coco import open_splits
 from yolox_core.training.distributed import join_world
 
-DATA = Path(__file__).resolve().parents[2] / "shared/coco-mini"
-#: Iterations before the clock starts: memory pools, kernel choices, a filled queue of batches.
-WARM_UP = 10
+#: Iterations before the clock starts, for memory pools and kernel choices, and batches per data process that
+#: lie ready or in its hands by then: taken for nothing, they would flatter a loader that does not keep up.
+WARM_UP, QUEUED = 10, 5
 
 
 def measure(
-    batches: Iterator[Any], step: Callable[[Any], object], iterations: int, batch: int, device: str
+    batches: Iterator[Any], step: Callable[[Any], object], options: argparse.Namespace
 ) -> dict[str, float]:
     """Images per second, and the share of the time that ``next(batches)`` took."""
+    iterations, batch, device = options.iterations, options.batch, options.device
+    warm_up = WARM_UP + QUEUED * options.workers
     started = waited = 0.0
-    for iteration in range(WARM_UP + iterations):
-        if iteration == WARM_UP:
+    for iteration in range(warm_up + iterations):
+        if iteration == warm_up:
             synchronise(device)
             started, waited = time.perf_counter(), 0.0
         before = time.perf_counter()
@@ -85,7 +88,7 @@ def run_ours(options: argparse.Namespace, model: str) -> dict[str, float]:
             trainer.step(data, 10, 0)
 
         stream = trainer.hooks.batches(0, 0)
-        return measure(stream, step, options.iterations, options.batch, options.device)
+        return measure(stream, step, options)
 
 
 def run_official(options: argparse.Namespace, model: str) -> dict[str, float]:
@@ -114,7 +117,7 @@ def run_official(options: argparse.Namespace, model: str) -> dict[str, float]:
         scaler.update()
         average.update(network)
 
-    return measure(batches, step, options.iterations, options.batch, options.device)
+    return measure(batches, step, options)
 
 
 def _prefetched(loader: Any) -> Iterator[Any]:
@@ -129,8 +132,7 @@ def main() -> None:
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device here; --device cpu measures without one")
-    if not (options.data / "annotations").is_dir():
-        parser.error(f"no COCO layout in {options.data}; give --data")
+    need_photographs(options.data)
     name = torch.cuda.get_device_name() if options.device == "cuda" else f"cpu, {options.threads} threads"
     for model in [options.model] if options.model else ["yolox-darknet53", "yolox-s"]:
         print(

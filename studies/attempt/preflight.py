@@ -3,8 +3,8 @@
     python -m slurm check --site my-cluster.toml       submits it as a job like a training job
     python -m studies.attempt.preflight --runs runs             this machine, by hand
 
-Checks: packages, GPUs, rendezvous of all processes, dataset, runs folder (space, locks between nodes),
-tracker, and Slurm's commands, which a job needs to requeue itself.
+Checks: packages, GPUs, rendezvous of all processes, shared memory, dataset, runs folder (space, locks
+between nodes), tracker, and Slurm's commands, which a job needs to requeue itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.record import RunFolder, RunLockedError, write_json
 from roadmap.redaction import public_uri
+from studies.attempt.node_checks import Finding, check_gpus, check_own_gpu, check_shared_memory
 from studies.mirror.own_store import store_file
 
 #: Seconds for all processes to meet; a training job would wait longer, but no wiser.
@@ -38,16 +39,6 @@ _ROOM_BYTES = 4 << 30
 _PACKAGES = ("torch", "torchvision", "cv2", "numpy", "pycocotools")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """check: what was looked at. fix: what to do when it is not ok."""
-
-    check: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 when everything is in order, else 1."""
     options = _parser().parse_args(arguments)
@@ -56,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = _Report(rank, node, options.output)
     report.add(_check_packages())
     if all(finding.ok for finding in report.findings):
-        report.extend(_check_gpus(options.gpus))
+        report.extend(check_gpus(options.gpus))
         report.extend(_check_together(options.nodes, options.runs, report))
     report.add(_guarded("dataset", lambda: _check_dataset(options.data)))
     report.add(_guarded("runs folder", lambda: _check_runs(options.runs, rank)))
@@ -132,34 +123,6 @@ def _check_packages() -> Finding:
     return Finding("packages", True, f"Python {sys.version.split()[0]}, {', '.join(versions)}")
 
 
-def _check_gpus(expected: int) -> list[Finding]:
-    if not expected:
-        return []
-    import torch
-
-    granted = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
-    findings = [
-        Finding(
-            "GPUs granted",
-            len(granted) >= expected,
-            f"Slurm grants {len(granted)} of {expected} on this node",
-            "check gpus_per_node and gpu_type in the site profile, and GRES in the cluster's slurm.conf",
-        )
-    ]
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = ", ".join(sorted({torch.cuda.get_device_name(i) for i in range(seen)}))
-    findings.append(
-        Finding(
-            "GPUs usable",
-            seen >= expected,
-            f"PyTorch {torch.__version__} sees {seen}{f' ({names})' if names else ''}",
-            "install a CUDA build of PyTorch that the node's driver supports; in a container pass the GPUs "
-            "through (apptainer --nv)",
-        )
-    )
-    return findings
-
-
 def _check_together(nodes: int, runs: Path, report: _Report) -> list[Finding]:
     """Meet the other processes, and see whether a lock taken by the first is seen by all."""
     from yolox_core.training.distributed import join_world
@@ -187,12 +150,20 @@ def _check_together(nodes: int, runs: Path, report: _Report) -> list[Finding]:
             detail = f"{world.size} processes on {len(hosts)} of {nodes} nodes"
             how = "NCCL" if world.device.type == "cuda" else "gloo"
             findings = [Finding("rendezvous", met, f"{detail} ({how})", fix)]
+            findings += check_own_gpu(world, report.node)
+            findings.append(_guarded("shared memory", lambda: _check_shared_memory(world, report.node)))
             findings.append(_guarded("locks", lambda: _check_locks(world, runs)))
             return findings
     except (RuntimeError, ValueError, OSError) as error:
         return [Finding("rendezvous", False, f"at {address}: {error}", fix)]
     finally:
         alarm.cancel()
+
+
+def _check_shared_memory(world: Any, node: str) -> Finding:
+    from studies.attempt.share import data_workers
+
+    return check_shared_memory(world.gather(node).count(node), data_workers(None, world))
 
 
 def _ones(world: Any) -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from studies.attempt import preflight
-from studies.attempt.preflight import Finding
+from studies.attempt.node_checks import Finding, check_gpus, check_own_gpu, check_shared_memory
 
 
 class _Healthy(BaseHTTPRequestHandler):
@@ -76,11 +78,52 @@ def test_gpus_granted_and_gpus_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "GPU")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert [f.ok for f in preflight._check_gpus(2)] == [True, True]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert [f.ok for f in preflight._check_gpus(2)] == [False, True]
-    assert preflight._check_gpus(0) == []
+    assert [f.ok for f in check_gpus(2, {"CUDA_VISIBLE_DEVICES": "0,1"})] == [True, True]
+    assert [f.ok for f in check_gpus(2, {"CUDA_VISIBLE_DEVICES": "0"})] == [False, True]
+    assert check_gpus(0, {}) == []
+
+
+def test_a_process_that_is_bound_to_its_gpu_has_what_it_was_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "GPU")
+    bound = {"CUDA_VISIBLE_DEVICES": "3", "SLURM_GPUS_ON_NODE": "8"}
+    found = check_gpus(8, bound)
+    assert [f.ok for f in found] == [True, True]
+    assert "bound to 1 of them" in found[0].detail
+    assert not check_gpus(8, bound | {"SLURM_GPUS_ON_NODE": "4"})[0].ok
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [f.ok for f in check_gpus(8, bound)] == [True, False]
+
+
+@pytest.mark.parametrize(("other", "ok"), [("uuid-1", True), ("uuid-0", False)])
+def test_two_processes_on_one_gpu_are_found(other: str, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="uuid-0"))
+    world = SimpleNamespace(
+        device=torch.device("cuda", 0), gather=lambda mine: [mine, ("node1", other), ("node2", "uuid-0")]
+    )
+    (found,) = check_own_gpu(world, "node1")
+    assert found.ok == ok
+    assert check_own_gpu(SimpleNamespace(device=torch.device("cpu")), "node1") == []
+
+
+def test_shared_memory_that_is_too_small_for_the_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What docker gives unless told otherwise; eight data processes want 750 MiB.
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=64 << 20))
+    found = check_shared_memory(1, 8, tmp_path)
+    assert not found.ok
+    assert "64 MiB free" in found.detail
+    assert "1 × 8 data processes want up to 750 MiB" in found.detail
+    assert "--shm-size" in found.fix
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 30))
+    assert check_shared_memory(1, 8, tmp_path).ok
+    assert not check_shared_memory(8, 8, tmp_path).ok
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +156,16 @@ def test_everything_together_leaves_a_report(
     told = json.loads((tmp_path / "process-0.json").read_text())
     checks = [Finding(**finding).check for finding in told["findings"]]
     assert checks == [
-        *["packages", "rendezvous", "locks", "dataset", "runs folder", "tracker", "Slurm's commands"]
+        *[
+            "packages",
+            "rendezvous",
+            "shared memory",
+            "locks",
+            "dataset",
+            "runs folder",
+            "tracker",
+            "Slurm's commands",
+        ]
     ]
     assert "process 0 on" in capsys.readouterr().out
     assert preflight.main([*arguments, "--nodes", "2"]) == 1  # one process is not two nodes

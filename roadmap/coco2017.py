@@ -102,11 +102,11 @@ def _content_hash(path: Path) -> str:
     content = load_annotations(path)
     try:
         lines = [
-            *(f"image {i['id']} {i['width']} {i['height']}" for i in content["images"]),
+            *(f"image {i['id']} {i.get('width')} {i.get('height')}" for i in content["images"]),
             *(f"category {c['id']} {c['name']}" for c in content["categories"]),
-            *(_box_line(annotation) for annotation in content["annotations"]),
+            *(_box_line(annotation) for annotation in content.get("annotations") or []),
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is not in COCO's instances layout ({error!r})") from error
     lines.sort()
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from roadmap.anchors import box_shapes
 from roadmap.annotations import cached, load_annotations
 from roadmap.protocols import PAPER, Protocol
 from roadmap.recipe import DatasetConfig
@@ -19,6 +20,8 @@ _IMAGES_PER_BATCH, _SMALLEST_BATCH = 16, 8
 #: Up to how many images a model is shrunk to which depth and width.
 _SCALES = ((1000, (0.33, 0.5)), (5000, (0.67, 0.75)))
 _SMALLEST_SIDE, _LARGEST_SIDE = 160, 640
+#: Pixels of a cell of the finest level.
+_CELL = 8
 
 
 def fitted(protocol: Protocol, dataset: DatasetConfig, train_annotations: Path | None) -> Protocol:
@@ -31,7 +34,7 @@ def fitted(protocol: Protocol, dataset: DatasetConfig, train_annotations: Path |
         return protocol
     paper = PAPER.training
     low, high = paper.multiscale
-    side = _training_side(train_annotations)
+    side = _LARGEST_SIDE if train_annotations is None else suggested_side(train_annotations)
     batch = _batch_size(dataset.train_images, paper.batch_size)
     per_epoch = max(1, dataset.train_images // batch)
     epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, -(-_ITERATIONS // per_epoch)))
@@ -62,22 +65,30 @@ def _batch_size(images: int, largest: int) -> int:
     return size
 
 
-def _training_side(train_annotations: Path | None) -> int:
-    """The images' usual longest side in whole cells of the coarsest level, at most the paper's 640 pixels."""
-    side = _usual_side(train_annotations) if train_annotations is not None else 0
-    return min(_LARGEST_SIDE, max(_SMALLEST_SIDE, _whole_cells(side))) if side else _LARGEST_SIDE
+def suggested_side(train_annotations: Path) -> int:
+    """The training size that suits a dataset, in pixels: whole cells of the coarsest level.
 
-
-def _usual_side(path: Path) -> int:
-    """Median over the images of the longest side in pixels; 0 where no size is stated."""
+    The images' usual longest side, at most the paper's 640; more (at most 1280, never beyond the images' own)
+    where over a tenth of the boxes would else be narrower than a cell of the finest level. 640 where the
+    annotations state no sizes. Raises ValueError naming a broken file.
+    """
 
     def make() -> int:
-        images = load_annotations(path)["images"]
-        sides = sorted(max(i.get("width") or 0, i.get("height") or 0) for i in images)
-        known = [side for side in sides if side]
-        return int(known[len(known) // 2]) if known else 0
+        import numpy as np
 
-    return cached(path, "usual side", make)
+        content = load_annotations(train_annotations)
+        sides = sorted(max(i.get("width") or 0, i.get("height") or 0) for i in content["images"])
+        known = [side for side in sides if side]
+        if not known:
+            return _LARGEST_SIDE
+        usual = known[len(known) // 2]
+        side = min(_LARGEST_SIDE, max(_SMALLEST_SIDE, _whole_cells(usual)))
+        narrow = box_shapes(content, side).min(axis=1)
+        if len(narrow) and (thin := float(np.quantile(narrow, 0.1))) < _CELL:
+            side = max(side, min(_whole_cells(side * _CELL / thin), usual // 32 * 32, 2 * _LARGEST_SIDE))
+        return side
+
+    return cached(train_annotations, "suggested side 1", make)
 
 
 def _whole_cells(side: float) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,11 +28,13 @@ def _data(images: int) -> DatasetConfig:
     return DatasetConfig("mine", "f", 3, images, images // 4 + 1)
 
 
-def _annotations(path: Path, sizes: list[tuple[int | None, int | None]]) -> Path:
+def _annotations(
+    path: Path, sizes: list[tuple[int | None, int | None]], boxes: Sequence[dict[str, Any]] = ()
+) -> Path:
     images = [
         {"id": i, "file_name": f"{i}.jpg", "width": w, "height": h} for i, (w, h) in enumerate(sizes, start=1)
     ]
-    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    path.write_text(json.dumps({"images": images, "annotations": list(boxes), "categories": []}))
     return path
 
 
@@ -60,6 +64,11 @@ def test_the_training_size_is_the_images_own(tmp_path: Path) -> None:
     assert (training.image_size, training.multiscale) == (320, (224, 416))
     huge = fitted(SMALL, _data(100), _annotations(tmp_path / "b.json", [(4000, 3000)])).training
     assert huge.image_size == 640
+    boxes = [{"image_id": 1, "bbox": [0, 0, 40, 40]}] * 8 + [{"image_id": 1, "bbox": [0, 0, 32, 400]}] * 2
+    tiny = _annotations(tmp_path / "d.json", [(4000, 3000)], boxes)
+    assert fitted(SMALL, _data(100), tiny).training.image_size == 992, "32 of 4000 pixels are 8 of 1000"
+    tiny_in_small = _annotations(tmp_path / "e.json", [(900, 300)], [{"image_id": 1, "bbox": [0, 0, 2, 2]}])
+    assert fitted(SMALL, _data(100), tiny_in_small).training.image_size == 896, "never enlarged"
     unknown = fitted(SMALL, _data(100), _annotations(tmp_path / "c.json", [(None, None)])).training
     assert unknown.image_size == 640
 

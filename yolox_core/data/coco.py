@@ -84,7 +84,8 @@ class CocoDataset:
         for i, size in found.items():
             annotations.sizes[i] = size
         self.skipped = [Skipped(names[i], reason) for i, reason in sorted(bad.items())]
-        self._check_share(len(names), max_skipped)
+        self._listed = len(names)
+        self.check_images(max_skipped)
         keep = np.setdiff1d(np.arange(len(names)), list(bad))
         self._keep(annotations, keep)
 
@@ -177,14 +178,16 @@ class CocoDataset:
                 f"(left, top, width, height) in pixels? See: python -m studies.check_data --data {self.root}"
             )
 
-    def _check_share(self, images: int, limit: float) -> None:
+    def check_images(self, max_skipped: float = MAX_SKIPPED) -> None:
+        """Raises ValueError when there are no images, or more than ``max_skipped`` of them can't be used."""
+        images = self._listed
         if images == 0:
             raise ValueError(f"{self.annotation_file} lists no images")
-        if len(self.skipped) > _allowed(images, limit) or len(self.skipped) == images:
+        if len(self.skipped) > _allowed(images, max_skipped) or len(self.skipped) == images:
             examples = "; ".join(f"{s.name} {s.reason}" for s in self.skipped[:5])
             raise ValueError(
                 f"{len(self.skipped)} of {images} images in {self.folder} can't be used, more than the "
-                f"allowed {limit:.1%}: {examples}{' …' if len(self.skipped) > 5 else ''}. "
+                f"allowed {max_skipped:.1%}: {examples}{' …' if len(self.skipped) > 5 else ''}. "
                 "Download or repair these files, or remove them from the annotations."
             )
 
@@ -239,11 +242,16 @@ def open_splits(
     """
     train = CocoDataset(root, splits[0], max_skipped)
     val = CocoDataset(root, splits[1], max_skipped, decoding=True)
+    check_same_categories(train, val)
+    train.check_annotations()
+    val.check_annotations()
+    return train, val
+
+
+def check_same_categories(train: CocoDataset, val: CocoDataset) -> None:
+    """Raises ValueError when two splits do not list the same categories."""
     if train.category_ids.tolist() != val.category_ids.tolist() or train.class_names != val.class_names:
         raise ValueError(
             f"{train.annotation_file} and {val.annotation_file} must list the same categories: "
             f"{len(train.class_names)} and {len(val.class_names)}"
         )
-    train.check_annotations()
-    val.check_annotations()
-    return train, val

@@ -29,6 +29,8 @@ def status_table(found: Overview, rows: Sequence[RunStatus]) -> str:
     lines = [f"study {found.study}: {summary}", table]
     if found.report_jobs:
         lines.append(f"report: job {', '.join(found.report_jobs)}")
+    if found.report_failure:
+        lines.append(f"report: FAILED: {found.report_failure}")
     return "\n".join(lines)
 
 

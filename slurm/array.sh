@@ -99,7 +99,7 @@ far_before=$(how_far)
 # One process per GPU, in the background, so that signals reach this shell while it waits.
 status=75
 if [ -z "$signalled" ]; then
-    srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" @{wrapper}"$python" "${command[@]}" &
+    srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" @{srun_options}@{wrapper}"$python" "${command[@]}" &
     step=$!
     while :; do
         wait "$step"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadmap.record import read_json
+from roadmap.record import RunFolder, read_json
 from slurm.errand import Errand, errand_folder, run_errand
 from slurm.site import Site
 
@@ -48,7 +49,8 @@ class Report:
 def preflight(site: Site, runs: Path, data: str | None, patience: float) -> Report:
     """Run ``studies.attempt.preflight`` on every process of a job like a training job; gather what it found.
 
-    data: the dataset's folder, None for the site's (or the embedded dataset).
+    data: the dataset's folder, None for the site's (or the embedded dataset). A lock is held here while the
+    job runs, for its processes to see: one that they took themselves would prove nothing.
     Raises SlurmError when Slurm refuses or the job does not end in ``patience`` seconds.
     """
     folder = errand_folder("preflight", runs)
@@ -57,8 +59,21 @@ def preflight(site: Site, runs: Path, data: str | None, patience: float) -> Repo
     dataset = data or site.coco
     if dataset:
         arguments += ["--data", dataset]
-    errand = run_errand("preflight", arguments, site, folder, patience)
-    return Report(folder, tuple(_gather(errand, site.tasks)))
+    with ExitStack() as held:
+        problem = ""
+        try:
+            held.enter_context(RunFolder(folder).lock())
+            arguments += ["--held", str(folder)]
+        except OSError as error:
+            problem = str(error)
+        errand = run_errand("preflight", arguments, site, folder, patience)
+    here = [_no_lock_here(problem)] if problem else []
+    return Report(folder, (*here, *_gather(errand, site.tasks)))
+
+
+def _no_lock_here(problem: str) -> Finding:
+    fix = "mount the runs folder with locks that reach all nodes (NFS 4, or Lustre with -o flock)"
+    return Finding("locks", False, "this node", f"no lock can be taken here: {problem}", fix)
 
 
 def _gather(errand: Errand, processes: int) -> list[Finding]:

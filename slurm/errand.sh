@@ -12,4 +12,4 @@ cd @{directory} || exit 66
 @{environment}
 unset SLURM_EXPORT_ENV  # from sbatch --export; it would keep from srun's processes what is set above
 
-exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" @{wrapper}"$python" @{command}
+exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" @{srun_options}@{wrapper}"$python" @{command}

@@ -90,12 +90,15 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Overview:
-    """A study's runs. report_jobs: ids still in the queue. notes: what was not known."""
+    """A study's runs. report_jobs: ids still in the queue. report_failure: how the latest report job failed,
+    empty unless it did. notes: what was not known.
+    """
 
     study: str
     runs: tuple[RunStatus, ...]
     report_jobs: tuple[str, ...]
     notes: tuple[str, ...]
+    report_failure: str = ""
 
 
 def studies(runs: Path) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ def overview(study: str, runs: Path) -> Overview:
     rows = [row for row in rows if not (row.state == "missing" and is_superseded(row, submissions))]
     names = {s.report_name for s in submissions}
     reports = tuple(job.id for job in queued or () if job.name in names and not job.ended)
-    return Overview(study, tuple(rows), reports, tuple(notes))
+    return Overview(study, tuple(rows), reports, tuple(notes), _report_failure(submissions, slurm))
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,37 @@ def hidden_runs(
         for run, place in latest_places(submissions).items()
         if place and place.submission.job_name in names and not is_over(_history(place))
     }
+
+
+def _report_failure(submissions: Sequence[Submission], slurm: _Slurm) -> str:
+    """How the latest report job failed, by its own notes before Slurm's word; empty unless it did."""
+    for submission in reversed(submissions):
+        jobs = [
+            j for j in (*(slurm.queued or ()), *(slurm.accounted or ())) if j.name == submission.report_name
+        ]
+        end = latest_end(submission.report_history())
+        if any(not job.ended for job in jobs):
+            return ""
+        if end is not None:
+            how = "" if end.status == 0 else _status_in_words(end.status)
+        elif jobs:
+            how = "" if jobs[0].state in ("COMPLETED", "CANCELLED") else jobs[0].state.lower()
+        else:
+            continue  # never ran, as far as anybody knows; an earlier one may have
+        log = next(iter(submission.folder.glob("logs/report_*.log")), None)
+        return how and f"{how}; {f'its log: {log}' if log else 'it left no log'}"
+    return ""
+
+
+def never_started(runs: Path, study: str) -> tuple[str, ...]:
+    """Runs that were submitted and have no attempt on record, in order of submission."""
+    submissions = read_submissions(runs, study)
+    latest = {task.arguments: task.run for s in submissions for task in s.tasks}
+    return tuple(
+        run
+        for run, place in latest_places(submissions).items()
+        if place and latest[place.task.arguments] == run and not RunFolder(runs / study / run).attempts()
+    )
 
 
 def _history(place: Place | None) -> list[Event]:

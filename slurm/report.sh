@@ -8,8 +8,18 @@ set -o pipefail
 
 python=@{python}
 
+# So that `python -m slurm status` knows how it ended without accounting.
+note() {  # event, exit status
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t\n' "$(date -u +%FT%TZ)" "$SLURM_JOB_ID" "${SLURMD_NODENAME:-}" \
+        "${SLURM_RESTART_COUNT:-0}" "$1" "$2" >> @{history}
+}
+note start 0
+trap 'note end "$?"' EXIT
+
 # The site's environment.
 cd @{directory} || exit 66
 @{environment}
 
-exec @{wrapper}"$python" @{command}
+unset SLURM_EXPORT_ENV  # from sbatch --export; it would keep from srun's processes what is set above
+
+@{srun}@{wrapper}"$python" @{command}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm.quoting import (
@@ -20,6 +20,8 @@ from slurm.quoting import (
 from slurm.site import Site
 from slurm.submission import Task
 
+#: What happened to the report job, beside the histories of the tasks.
+REPORT_HISTORY = "report.tsv"
 TEMPLATES = Path(__file__).parent
 
 #: Where Debian's and most clusters' module systems define the shell function ``module``.
@@ -56,7 +58,7 @@ def array_script(
     directives = [
         directive("--job-name", check_name(name, "job name")),
         directive("--array", f"0-{tasks - 1}{throttle}"),
-        *_queue(site, site.partition),
+        *_queue(site),
         *_resources(site),
         path_directive("--output", str(folder / "logs"), "/%A_%a.log"),
         directive("--open-mode", "append"),
@@ -70,6 +72,7 @@ def array_script(
         folder=shell(str(folder), "folder"),
         runs=shell(str(runs), "runs folder"),
         lead=str(site.signal_lead),
+        srun_options=_words(site.srun_options),
         max_requeues=str(site.max_requeues),
         **_common(site, surroundings, site.tasks),
     )
@@ -81,8 +84,9 @@ def report_script(
     """The script of the report job; ``command`` follows the interpreter."""
     directives = [
         directive("--job-name", check_name(name, "job name")),
-        *_queue(site, site.report_partition or site.partition),
+        *_queue(_of_the_report(site)),
         directive("--ntasks", 1),
+        *_request(site.report_memory, site.report_time_limit, _of_the_report(site).options),
         path_directive("--output", str(folder / "logs"), "/report_%j.log"),
         directive("--open-mode", "append"),
         directive("--requeue"),
@@ -91,9 +95,18 @@ def report_script(
         "report.sh",
         heading=comment(title),
         directives="\n".join(directives),
+        history=shell(str(folder / "history" / REPORT_HISTORY), "history"),
         command=command_line(command),
+        srun=f"srun --ntasks=1 {command_line(site.srun_options)} " if site.srun_options else "",
         **_common(site, surroundings, 1),
     )
+
+
+def _of_the_report(site: Site) -> Site:
+    """Where the report job goes: what suits the runs' partition need not suit another one."""
+    if not site.report_partition:
+        return replace(site, qos=site.report_qos or site.qos, options=site.report_options or site.options)
+    return replace(site, partition=site.report_partition, qos=site.report_qos, options=site.report_options)
 
 
 def errand_script(
@@ -102,7 +115,7 @@ def errand_script(
     """The script of a short job with the resources of a run; ``command`` follows the interpreter."""
     directives = [
         directive("--job-name", check_name(name, "job name")),
-        *_queue(site, site.partition),
+        *_queue(site),
         *_resources(site),
         path_directive("--output", str(folder), "/job.log"),
         directive("--no-requeue"),
@@ -112,6 +125,7 @@ def errand_script(
         heading=comment(title),
         directives="\n".join(directives),
         command=command_line(command),
+        srun_options=_words(site.srun_options),
         **_common(site, surroundings, site.tasks),
     )
 
@@ -124,8 +138,8 @@ def tasks_file(tasks: Sequence[Task]) -> str:
     )
 
 
-def _queue(site: Site, partition: str) -> list[str]:
-    chosen = {"--partition": partition, "--account": site.account, "--qos": site.qos}
+def _queue(site: Site) -> list[str]:
+    chosen = {"--partition": site.partition, "--account": site.account, "--qos": site.qos}
     return [directive(option, value) for option, value in chosen.items() if value]
 
 
@@ -138,21 +152,27 @@ def _resources(site: Site) -> list[str]:
     if site.gpus_per_node:
         kind = f"{site.gpu_type}:" if site.gpu_type else ""
         lines.append(directive("--gres", f"gpu:{kind}{site.gpus_per_node}"))
-    if site.memory:
-        lines.append(directive("--mem", site.memory))
-    if site.time_limit:
-        lines.append(directive("--time", site.time_limit))
-    return lines + [directive(option) for option in site.options]
+    return lines + _request(site.memory, site.time_limit, site.options)
+
+
+def _request(memory: str, time_limit: str, options: Sequence[str]) -> list[str]:
+    chosen = {"--mem": memory, "--time": time_limit}
+    lines = [directive(option, value) for option, value in chosen.items() if value]
+    return lines + [directive(option) for option in options]
 
 
 def _common(site: Site, surroundings: Surroundings, processes: int) -> dict[str, str]:
-    wrapper = command_line(site.container)
     return {
         "python": shell(site.python or surroundings.python, "python"),
         "directory": shell(surroundings.directory, "working directory"),
         "environment": "\n".join(_environment(site, surroundings, processes)),
-        "wrapper": f"{wrapper} " if wrapper else "",
+        "wrapper": _words(site.container),
     }
+
+
+def _words(words: Sequence[str]) -> str:
+    """Words that come before others in a command; empty when there are none."""
+    return f"{command_line(words)} " if words else ""
 
 
 def _environment(site: Site, surroundings: Surroundings, processes: int) -> list[str]:

@@ -31,6 +31,8 @@ _OURS = frozenset({
     "--hold",
 })
 # fmt: on
+#: srun options that the scripts set themselves, or that would make another job step of it.
+_SRUN_OURS = frozenset({"--cpus-per-task", "--jobid", "--kill-on-bad-exit", "--nodes", "--ntasks", "--pty"})
 #: sbatch takes at most this many seconds of warning.
 _LONGEST_LEAD = 65535
 
@@ -61,7 +63,9 @@ class Site:
     python: interpreter on the compute nodes, empty for the one that submits. modules: for ``module load``.
     setup: lines of shell code, run as they stand. container: words put before the command.
     variables: environment variables. coco: the dataset's folder. tracking_uri: MLflow's.
-    report_partition: where the report job runs. tflops_per_gpu: sustained training TFLOP/s of one GPU,
+    srun_options: of the srun that starts processes (pyxis, enroot). report_partition, report_qos,
+    report_options, report_memory, report_time_limit: of the report job; with a partition of its own it takes
+    over neither qos nor options. tflops_per_gpu: sustained training TFLOP/s of one GPU,
     0 when unknown.
     """
 
@@ -87,17 +91,24 @@ class Site:
     variables: Mapping[str, str] = field(default_factory=dict)
     coco: str = ""
     tracking_uri: str = ""
+    srun_options: tuple[str, ...] = ()
     report_partition: str = ""
+    report_qos: str = ""
+    report_options: tuple[str, ...] = ()
+    report_memory: str = ""
+    report_time_limit: str = ""
     tflops_per_gpu: float = 0.0
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         check_name(self.name, "a site's name")
-        for key in ("partition", "account", "qos", "gpu_type", "report_partition"):
+        for key in ("partition", "account", "qos", "gpu_type", "report_partition", "report_qos"):
             if getattr(self, key):
                 check_word(getattr(self, key), key)
-        for option in self.options:
+        for option in (*self.options, *self.report_options):
             _check_option(option)
+        for option in self.srun_options:
+            _check_srun_option(option)
         for key in ("description", "python", "coco", "tracking_uri"):
             check_printable(getattr(self, key), key)
         for key in ("modules", "setup", "container"):
@@ -113,8 +124,11 @@ class Site:
         _not_negative(self, "gpus_per_node", "array_throttle", "max_requeues", "tflops_per_gpu")
         if self.nodes < 1 or self.cpus_per_gpu < 1:
             raise ValueError("nodes and cpus_per_gpu must be at least 1")
-        if self.memory and not _MEMORY.fullmatch(self.memory):
-            raise ValueError(f"memory must be a size such as '64G', not {self.memory!r}")
+        for key in ("memory", "report_memory"):
+            if getattr(self, key) and not _MEMORY.fullmatch(getattr(self, key)):
+                raise ValueError(f"{key} must be a size such as '64G', not {getattr(self, key)!r}")
+        if self.report_time_limit:
+            seconds(self.report_time_limit, "report_time_limit")
         if not 1 <= self.signal_lead <= _LONGEST_LEAD:
             raise ValueError(f"signal_lead must be 1 to {_LONGEST_LEAD} seconds, not {self.signal_lead}")
         if self.time_limit and seconds(self.time_limit, "time_limit") <= self.signal_lead:
@@ -235,6 +249,15 @@ def _check_option(option: str) -> None:
         raise ValueError(f"options: {option!r} must be a long sbatch option such as '--constraint=a100'")
     if name in _OURS:
         raise ValueError(f"options: {name} is decided by the script and the other keys of the profile")
+
+
+def _check_srun_option(option: str) -> None:
+    name = check_printable(option, "srun_options").split("=")[0]
+    if not name.startswith("--") or name in _SRUN_OURS:
+        raise ValueError(
+            f"srun_options: {option!r} must be a long option of srun, as '--container-image=/x.sqsh', and "
+            f"none of: {', '.join(sorted(_SRUN_OURS))}"
+        )
 
 
 def _not_negative(owner: Any, *keys: str) -> None:

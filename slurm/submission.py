@@ -103,6 +103,10 @@ class Submission:
     def history_file(self, index: int) -> Path:
         return self.folder / "history" / f"{index}.tsv"
 
+    def report_history(self) -> list[Event]:
+        """What happened to the report job, in order."""
+        return read_history(self.folder / "history" / "report.tsv")
+
     def logs(self, index: int) -> list[Path]:
         """Log files of a task, the latest last."""
         found = (self.folder / "logs").glob(f"*_{index}.log")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from reports.__main__ import CLAIM_FAILED, build_and_show
 from reports.__main__ import parser as reports_parser
+from slurm.overview import never_started
 from studies.mirror.report import mirror_study
 
 
@@ -29,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     status = build_and_show(options)
+    for run in never_started(options.runs, options.study):
+        print(
+            f"never started: {run}; python -m slurm status --study {options.study} says more", file=sys.stderr
+        )
     if status not in (0, CLAIM_FAILED):
         return status
     if options.out is None:

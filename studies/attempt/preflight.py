@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add(_check_packages())
     if all(finding.ok for finding in report.findings):
         report.extend(check_gpus(options.gpus))
-        report.extend(_check_together(options.nodes, options.runs, report))
+        report.extend(_check_together(options.nodes, options.runs, options.held, report))
     report.add(_guarded("dataset", lambda: _check_dataset(options.data)))
     report.add(_guarded("runs folder", lambda: _check_runs(options.runs, rank)))
     report.add(_check_tracker(os.environ.get("MLFLOW_TRACKING_URI", "")))
@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         "--gpus", type=int, default=0, metavar="N", help="GPUs expected on a node (default 0)"
     )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="nodes expected (default 1)")
+    parser.add_argument(
+        "--held", type=Path, metavar="DIR", help="a folder that whoever waits for this holds the lock of"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="where process-<rank>.json goes")
     return parser
 
@@ -123,7 +126,7 @@ def _check_packages() -> Finding:
     return Finding("packages", True, f"Python {sys.version.split()[0]}, {', '.join(versions)}")
 
 
-def _check_together(nodes: int, runs: Path, report: _Report) -> list[Finding]:
+def _check_together(nodes: int, runs: Path, held: Path | None, report: _Report) -> list[Finding]:
     """Meet the other processes, and see whether a lock taken by the first is seen by all."""
     from yolox_core.training.distributed import join_world
 
@@ -152,7 +155,7 @@ def _check_together(nodes: int, runs: Path, report: _Report) -> list[Finding]:
             findings = [Finding("rendezvous", met, f"{detail} ({how})", fix)]
             findings += check_own_gpu(world, report.node)
             findings.append(_guarded("shared memory", lambda: _check_shared_memory(world, report.node)))
-            findings.append(_guarded("locks", lambda: _check_locks(world, runs)))
+            findings.append(_guarded("locks", lambda: _check_locks(world, runs, held)))
             return findings
     except (RuntimeError, ValueError, OSError) as error:
         return [Finding("rendezvous", False, f"at {address}: {error}", fix)]
@@ -172,14 +175,18 @@ def _ones(world: Any) -> Any:
     return torch.ones(1, device=world.device)
 
 
-def _check_locks(world: Any, runs: Path) -> Finding:
-    """The lock that keeps two jobs off one run must be seen from every node."""
+def _check_locks(world: Any, runs: Path, held: Path | None) -> Finding:
+    """The lock that keeps two jobs off one run must be seen from every node, and from where jobs are
+    submitted.
+
+    held: a folder whose lock the waiting side holds, None when nobody waits.
+    """
     folder = RunFolder(runs / ".preflight-lock")
-    with ExitStack() as held:
+    with ExitStack() as mine:
         problem = ""
         if world.is_main:
             try:
-                held.enter_context(folder.lock())
+                mine.enter_context(folder.lock())
             except (OSError, RunLockedError) as error:
                 problem = str(error)
         problem = world.broadcast(problem)
@@ -188,9 +195,18 @@ def _check_locks(world: Any, runs: Path) -> Finding:
     fix = "mount the runs folder with locks that reach all nodes (NFS 4, or Lustre with -o flock)"
     if problem:
         return Finding("locks", False, f"the first process could not take a lock: {problem}", fix)
-    return Finding(
-        "locks", seen, "a lock is seen by every process" if seen else "a lock is not seen here", fix
-    )
+    if not seen:
+        return Finding("locks", False, "a lock of the first process is not seen here", fix)
+    if held is None:
+        if world.size == 1:
+            detail = "one process alone cannot tell; python -m slurm check holds a lock where it is called"
+            return Finding("locks", True, f"not looked at: {detail}")
+        return Finding("locks", True, "a lock is seen by every process")
+    if not RunFolder(held).is_locked():
+        return Finding(
+            "locks", False, f"a lock held where the job was submitted ({held}) is not seen here", fix
+        )
+    return Finding("locks", True, "a lock held where the job was submitted is seen here")
 
 
 def _check_dataset(argument: str | None) -> Finding:

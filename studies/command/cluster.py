@@ -9,6 +9,7 @@ from pathlib import Path
 from roadmap.redaction import public_uri
 from slurm.announce import outcome_json, outcome_text
 from slurm.client import SlurmError, why_silent
+from slurm.ownership import whose
 from slurm.site import Site
 from slurm.submission import Task
 from slurm.submit import submit
@@ -43,6 +44,8 @@ def submit_study(
         )
     except SlurmError as error:
         raise ValueError(f"{error}\nto run here, without Slurm: --launcher local") from error
+    except OSError as error:
+        raise ValueError(f"{error}{whose(error.filename)}; choose another --runs") from error
     if options.json:
         print(json.dumps(outcome_json(outcome), indent=1))
     else:

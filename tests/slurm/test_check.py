@@ -48,11 +48,26 @@ def test_findings_of_all_processes_are_gathered(fake: FakeSlurm, runs: Path) -> 
     assert not report.ok
     script = (report.folder / "job.sh").read_text()
     assert (
-        f"-m studies.attempt.preflight --runs {runs} --output {report.folder} --gpus 2 --nodes 1 --data /data"
-        in script
+        f"-m studies.attempt.preflight --runs {runs} --output {report.folder} --gpus 2 --nodes 1 "
+        f"--data /data --held {report.folder}" in script
     )
     assert "#SBATCH --time=15:00" in script
     assert "#SBATCH --no-requeue" in script
+
+
+def test_a_lock_is_held_here_while_the_job_looks(fake: FakeSlurm, runs: Path) -> None:
+    leave(
+        fake,
+        "import fcntl\n"
+        "free = True\n"
+        "try: fcntl.flock((folder_ / 'lock').open(), fcntl.LOCK_SH | fcntl.LOCK_NB)\n"
+        "except BlockingIOError: free = False\n"
+        "found = {'check': 'locks', 'ok': not free, 'detail': 'd', 'fix': 'f'}\n"
+        "(folder_ / 'process-0.json').write_text(json.dumps({'node': 'n', 'findings': [found]}))",
+    )
+    report = preflight(Site("test"), runs, None, 5)
+    assert [f.ok for f in report.findings] == [True]
+    assert f"--held {report.folder}" in (report.folder / "job.sh").read_text()
 
 
 def test_a_job_without_a_trace_points_at_the_runs_folder(fake: FakeSlurm, runs: Path) -> None:

@@ -15,8 +15,9 @@ from roadmap.record import append_line, write_json
 from slurm import client, steer
 from slurm import overview as overview_module
 from slurm.__main__ import main
+from slurm.announce import status_table
 from slurm.history import LAUNCH
-from slurm.overview import RunStatus, overview, studies
+from slurm.overview import RunStatus, never_started, overview, studies
 from slurm.ownership import account
 from slurm.progress import duration
 from slurm.site import Site
@@ -304,6 +305,30 @@ def test_jobs_that_slurm_hides_are_unknown_and_not_missing(
     history(sent, ("start", 0), ("end", 1), ("over", 1))  # its own notes say that it is over
     assert row(runs).state == "failed"
     assert submit("roadmap", [make_task("simota", 0)], sent.site, runs, ()).submission is not None
+
+
+def test_a_report_that_failed_is_shown(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    assert overview("roadmap", runs).report_failure == ""
+    fake.queue(f"{sent.report_name}|102|N/A|OUT_OF_MEMORY|n|OutOfMemory")
+    assert overview("roadmap", runs).report_failure == "out_of_memory; it left no log"
+    line = "2025-01-01T00:00:00Z\t102\tnode1\t0\t{}\t{}\t\n"
+    log = sent.folder / "logs" / "report_102.log"
+    log.write_text("")
+    (sent.folder / "history" / "report.tsv").write_text(line.format("start", 0) + line.format("end", 137))
+    fake.queue()
+    found = overview("roadmap", runs)
+    assert found.report_failure == f"killed by signal 9; its log: {log}"
+    assert f"report: FAILED: killed by signal 9; its log: {log}" in status_table(found, found.runs)
+    fake.queue(f"{sent.report_name}|103|N/A|PENDING||Dependency")  # of a later submission by hand
+    assert overview("roadmap", runs).report_failure == ""
+    fake.queue()
+    (sent.folder / "history" / "report.tsv").write_text(line.format("start", 0) + line.format("end", 0))
+    assert overview("roadmap", runs).report_failure == ""
+
+
+def test_runs_that_never_started_have_names(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    assert never_started(runs, "roadmap") == (make_task("simota", 1).run,)
 
 
 def test_a_wrong_selection_names_the_right_ones(fake: FakeSlurm, sent: Submission, runs: Path) -> None:

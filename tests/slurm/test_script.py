@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slurm.history import read_history
 from slurm.quoting import ScriptTemplate, check_word, comment, directive, path_directive, shell
-from slurm.script import Surroundings, array_script, errand_script, report_script, tasks_file
+from slurm.script import REPORT_HISTORY, Surroundings, array_script, errand_script, report_script, tasks_file
 from slurm.site import Site, load_site, site_names
 from slurm.submission import Task
 
@@ -54,6 +56,57 @@ def test_the_request_is_spelt_out() -> None:
         "--requeue",
         "--signal=B:USR1@300",
     ]
+
+
+def report(site: Site) -> str:
+    return report_script("s.1", "t", ("-m", "reports"), Path("/runs/s/submissions/1"), site, HERE)
+
+
+def test_the_report_asks_for_what_suits_its_own_partition() -> None:
+    """A QoS or a constraint of the GPU partition would keep it out of the queue for ever."""
+    assert directives(report(load_site("large"))) == [
+        "--job-name=s.1",
+        "--partition=cpu",
+        "--account=proj-1234",
+        "--ntasks=1",
+        "--mem=16G",
+        "--time=30:00",
+        '--output="/runs/s/submissions/1/logs/report_%j.log"',
+        "--open-mode=append",
+        "--requeue",
+    ]
+    own = replace(load_site("large"), report_qos="short", report_options=("--constraint=bigmem",))
+    assert {"--qos=short", "--constraint=bigmem"} <= set(directives(report(own)))
+
+
+def test_the_report_goes_where_the_runs_go_unless_told() -> None:
+    site = Site("x", partition="gpu", qos="long", options=("--reservation=yolo",), memory="64G")
+    assert {"--partition=gpu", "--qos=long", "--reservation=yolo"} <= set(directives(report(site)))
+    assert not any("--mem" in line for line in directives(report(site)))
+
+
+def test_srun_options_reach_every_process() -> None:
+    """pyxis and enroot put a container around what srun starts; a report is started by srun then too."""
+    site = Site("x", srun_options=("--container-image=/images/my yolox.sqsh",))
+    option = "'--container-image=/images/my yolox.sqsh'"
+    errand = errand_script("s.1", "t", ("-m", "x"), Path("/f"), site, HERE)
+    for text in (script(site), errand):
+        assert f'--cpus-per-task="$SLURM_CPUS_PER_TASK" {option} "$python"' in text
+    assert f'\nsrun --ntasks=1 {option} "$python" -m reports' in report(site)
+    assert "srun --ntasks" not in report(Site("x"))
+
+
+def test_the_report_notes_how_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()
+    text = report_script("s.1", "t", ("-c", "import sys; sys.exit(3)"), tmp_path, Site("x"), Surroundings(
+        str(tmp_path), sys.executable, ""
+    ))  # fmt: skip
+    done = subprocess.run(
+        ["bash"], input=text, text=True, env={**os.environ, "SLURM_JOB_ID": "7"}, check=False
+    )
+    assert done.returncode == 3
+    events = read_history(tmp_path / "history" / REPORT_HISTORY)
+    assert [(e.job, e.event, e.status) for e in events] == [("7", "start", 0), ("7", "end", 3)]
 
 
 def test_a_cluster_without_gpus_runs_one_process_per_node() -> None:

@@ -17,6 +17,12 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("option", ["-c 4", "image", "--ntasks=4", "--jobid", "--a\nb"])
+def test_srun_options_that_the_script_decides(option: str) -> None:
+    with pytest.raises(ValueError, match="srun_options"):
+        Site("x", srun_options=(option,))
+
+
 @pytest.mark.parametrize("name", site_names())
 def test_every_profile_that_we_ship_loads_and_asks_for_what_it_grants(name: str) -> None:
     site = load_site(name)

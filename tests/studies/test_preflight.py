@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +16,7 @@ import pytest
 
 from studies.attempt import preflight
 from studies.attempt.node_checks import Finding, check_gpus, check_own_gpu, check_shared_memory
+from yolox_core.training.distributed import join_world
 
 
 class _Healthy(BaseHTTPRequestHandler):
@@ -143,6 +146,34 @@ def test_missing_slurm_commands_are_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not found.ok
     assert "squeue, scontrol, srun" in found.detail
     assert "resubmit" in found.fix
+
+
+def held_elsewhere(folder: Path) -> subprocess.Popen[str]:
+    """Another process that holds the folder's lock until its stdin is closed."""
+    code = (
+        "import sys; from pathlib import Path; from roadmap.record import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    return other
+
+
+def test_a_lock_counts_only_when_another_side_holds_it(tmp_path: Path) -> None:
+    """A process alone that sees its own lock has learned nothing about the file system."""
+    with join_world("cpu") as world:
+        alone = preflight._check_locks(world, tmp_path, None)
+        assert alone.detail.startswith("not looked at: one process alone cannot tell")
+        (tmp_path / "free").mkdir()
+        assert not preflight._check_locks(world, tmp_path, tmp_path / "free").ok
+        other = held_elsewhere(tmp_path / "held")
+        found = preflight._check_locks(world, tmp_path, tmp_path / "held")
+        other.communicate("")
+        assert (found.ok, found.detail) == (True, "a lock held where the job was submitted is seen here")
+        assert not preflight._check_locks(world, tmp_path, tmp_path / "held").ok
 
 
 def test_everything_together_leaves_a_report(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from slurm.site import Site
+from slurm.submission import Task, new_submission
 from studies.command import cluster
 from studies.report import main
 from tests.reports.factory import write_run
@@ -52,6 +53,17 @@ def test_a_report_elsewhere_is_said_not_to_be_mirrored(
     write_run(tmp_path, "simota")
     assert main(["--runs", str(tmp_path), "--no-figures", "--out", str(tmp_path / "elsewhere")]) == 0
     assert "leave --out away" in capsys.readouterr().err
+
+
+def test_runs_that_never_started_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_run(tmp_path, "simota")
+    tasks = (Task(folder.name, "simota", 0, ("a",)), Task("simota-s1-abc", "simota", 1, ("b",)))
+    sent = new_submission("roadmap", Site("x"), tasks, (), tmp_path)
+    sent.folder.mkdir(parents=True)
+    sent.save()
+    assert main(["--runs", str(tmp_path), "--no-figures", "--tracking", "off"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "never started" in line]
+    assert [line.split(";")[0] for line in told] == ["never started: simota-s1-abc"]
 
 
 def test_nothing_finished_is_the_reports_own_exit_status(tmp_path: Path) -> None:

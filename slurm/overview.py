@@ -220,7 +220,7 @@ def _ask(
         submission
         for submission in submissions
         if any(
-            (submission.job_name, index) not in told and RunFolder(folder / task.run).state() != "finished"
+            (submission.job_name, index) not in told and not (folder / task.run / "result.json").exists()
             for index, task in enumerate(submission.tasks)
         )
     ]

@@ -10,16 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
-from roadmap.stages import companions_at, ingredients_at
-from yolox_core.config import (
-    MODELS,
-    YOLOX_INGREDIENTS,
-    AugmentationConfig,
-    Ingredients,
-    ModelConfig,
-    TrainConfig,
-    input_size,
-)
+from yolox_core.config import AugmentationConfig, ModelConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -117,45 +108,6 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def stage_recipe(stage: str, protocol: Protocol, dataset: DatasetConfig, imagenet: str = "") -> Recipe:
-    """The recipe of a roadmap stage under a protocol on a dataset.
-
-    imagenet: identity of the ImageNet weights that stages with that companion start from, empty to start
-    them from scratch (then a deviation).
-    """
-    companions = companions_at(stage)
-    if companions.get("pretrained") == IMAGENET:
-        companions["pretrained"] = imagenet
-    training = replace(protocol.training, **companions)  # type: ignore[arg-type]
-    model = _scaled(MODELS["yolox-darknet53"], protocol, dataset)
-    return Recipe(protocol.name, model, ingredients_at(stage), training, dataset)
-
-
-def paper_recipe(stage: str) -> Recipe:
-    """What the paper did at a stage."""
-    return stage_recipe(stage, PAPER, COCO_2017, IMAGENET)
-
-
-def model_recipe(
-    model: str, protocol: Protocol, dataset: DatasetConfig, ingredients: Ingredients = YOLOX_INGREDIENTS
-) -> Recipe:
-    """The recipe of a named model, with the small models' own sizes and augmentation (paper §2.1, Table 5).
-
-    Models keep their size under every protocol: it is what tells them apart. Raises ValueError for an
-    unknown model.
-    """
-    if model not in MODELS:
-        raise ValueError(f"unknown model {model!r}; choose one of: {', '.join(MODELS)}")
-    training = protocol.training
-    if protocol in (PAPER, FINE_TUNE) and model in ("yolox-nano", "yolox-tiny"):
-        training = replace(training, image_size=input_size(model), multiscale=(320, 640))
-    if protocol is PAPER and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
-        light = replace(training.augmentation, mixup=0.0, mosaic_scale=(0.5, 1.5))
-        training = replace(training, augmentation=light)
-    config = replace(MODELS[model], num_classes=dataset.num_classes)
-    return Recipe(protocol.name, config, ingredients, training, dataset)
-
-
 @dataclass(frozen=True)
 class Deviation:
     """A setting that differs from the paper's protocol."""
@@ -194,7 +146,8 @@ IMAGENET = "imagenet"
 COCO_2017 = DatasetConfig("COCO 2017", "", 80, 118287, 5000, coco=True)
 
 
-def _scaled(model: ModelConfig, protocol: Protocol, dataset: DatasetConfig) -> ModelConfig:
+def scaled_model(model: ModelConfig, protocol: Protocol, dataset: DatasetConfig) -> ModelConfig:
+    """A model for a dataset's classes, as small as the protocol wants it."""
     model = replace(model, num_classes=dataset.num_classes)
     if protocol.scale is not None:
         model = replace(model, depth=protocol.scale[0], width=protocol.scale[1])

@@ -2,6 +2,7 @@
 
 runs/<study>/<arm>-s<seed>-<hash>/
     recipe.json        the whole resolved recipe, the run's identity, deviations from the paper
+    plan.json          where data and starting weights lie, and who planned it
     environment.json   packages, commit, hardware, dataset, of the latest attempt
     attempts.jsonl     one line when an attempt starts, one when it ends
     metrics.jsonl      one line per epoch
@@ -320,8 +321,8 @@ class RunFolder:
         return read_lines(self.path / "attempts.jsonl")
 
     def state(self) -> str:
-        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted`` or ``new``, from the folder
-        alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
+        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted``, ``planned`` or ``new``, from
+        the folder alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
         """
         if (self.path / "result.json").exists():
             return "unreadable" if self.problem() else "finished"
@@ -329,7 +330,9 @@ class RunFolder:
             return "running"
         if (self.path / "failure.json").exists():
             return "failed"
-        return "interrupted" if (self.path / "attempts.jsonl").exists() else "new"
+        if (self.path / "attempts.jsonl").exists():
+            return "interrupted"
+        return "planned" if (self.path / "recipe.json").exists() else "new"
 
     def problem(self) -> str:
         """Why the run's result can't be used; empty when it can, or when there is none yet."""

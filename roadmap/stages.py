@@ -7,17 +7,13 @@ to an ingredient alone when something travelled with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from yolox_core.config import Ingredients
-
-
-@dataclass(frozen=True)
-class Companion:
-    """Something the paper changes together with a stage's ingredient: a TrainConfig field and why."""
-
-    field: str
-    value: object
-    why: str
+from roadmap.paper import published_stage
+from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol, scaled_model
+from roadmap.recipe import DatasetConfig, Recipe
+from roadmap.study import Arm, Companion, Setting
+from yolox_core.config import MODELS, Ingredients
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ STAGES: tuple[Stage, ...] = (
         "YOLOv3-SPP: DarkNet53, coupled head, anchors, weak augmentation",
         (
             Companion(
-                "pretrained",
-                "imagenet",
+                "training.pretrained",
+                IMAGENET,
                 "the first two stages start from ImageNet weights of the backbone (paper §2.1)",
             ),
         ),
@@ -57,7 +53,7 @@ STAGES: tuple[Stage, ...] = (
         "Mosaic, random affine and MixUp, closed for the last epochs",
         (
             Companion(
-                "pretrained",
+                "training.pretrained",
                 "",
                 "with strong augmentation ImageNet weights no longer help; from scratch from here (§2.1)",
             ),
@@ -95,9 +91,51 @@ def ingredients_at(name: str) -> Ingredients:
     return result
 
 
-def companions_at(name: str) -> dict[str, object]:
-    """Training settings that the companions up to a stage decide; the latest wins."""
-    return {c.field: c.value for stage in _up_to(name) for c in stage.companions}
+def companions_at(name: str) -> dict[str, Any]:
+    """Training settings that the companions up to a stage decide, by their name there; the latest wins."""
+    return {c.field.removeprefix("training."): c.value for stage in _up_to(name) for c in stage.companions}
+
+
+def stage_recipe(stage: str, protocol: Protocol, dataset: DatasetConfig, imagenet: str = "") -> Recipe:
+    """The recipe of a roadmap stage under a protocol on a dataset.
+
+    imagenet: identity of the ImageNet weights that stages with that companion start from, empty to start
+    them from scratch (then a deviation).
+    """
+    companions = companions_at(stage)
+    if companions.get("pretrained") == IMAGENET:
+        companions["pretrained"] = imagenet
+    training = replace(protocol.training, **companions)
+    model = scaled_model(MODELS["yolox-darknet53"], protocol, dataset)
+    return Recipe(protocol.name, model, ingredients_at(stage), training, dataset)
+
+
+def paper_recipe(stage: str) -> Recipe:
+    """What the paper did at a stage."""
+    return stage_recipe(stage, PAPER, COCO_2017, IMAGENET)
+
+
+def stage_arm(name: str, against: str = "") -> Arm:
+    """A stage as an arm of any study. against: the arm that its gain is counted from.
+
+    Raises ValueError for an unknown stage.
+    """
+    stage = find_stage(name)
+    before = previous_stage(stage)
+    published = published_stage(stage.row)
+    if before is None or against != before.name:
+        published = replace(published, gain=None)  # the paper prints the gain over the previous stage only
+
+    def recipe(setting: Setting) -> Recipe:
+        return stage_recipe(name, setting.protocol, setting.dataset, setting.imagenet)
+
+    return Arm(name, recipe, stage.row, against, published, stage.summary, _companions(name, against))
+
+
+def _companions(name: str, against: str) -> tuple[Companion, ...]:
+    """What else the paper changes from one stage to another; a stage's own where ``against`` is none."""
+    start = STAGE_NAMES.index(against) + 1 if against in STAGE_NAMES else STAGE_NAMES.index(name)
+    return tuple(c for stage in STAGES[start : STAGE_NAMES.index(name) + 1] for c in stage.companions)
 
 
 def _up_to(name: str) -> tuple[Stage, ...]:

@@ -15,40 +15,29 @@ Killed at any moment, the same command goes on where it was. Records, tables and
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from roadmap.paper import roadmap_row
-from roadmap.protocols import paper_recipe, stage_recipe
-from roadmap.stages import STAGE_NAMES, STAGES
+from roadmap.paper import published_stage
+from roadmap.stages import STAGE_NAMES, stage_arm
+from roadmap.study import PublishedRow, Study, Table
 from studies.command.cli import main
-from studies.command.plan import Study
 
-
-def _rows() -> list[dict[str, Any]]:
-    rows = []
-    for stage in STAGES:
-        published = roadmap_row(stage.row)
-        rows.append(
-            {
-                "arm": stage.name,
-                "adds": stage.adds or "(nothing)",
-                "paper AP": published["ap"],
-                "paper gain": published["ap_delta"],
-                "what": stage.summary,
-                "companions": "; ".join(f"{c.field}={c.value!r}" for c in stage.companions),
-            }
-        )
-    return rows
-
+#: The paper's starting point, by other authors.
+ULTRALYTICS = "YOLOv3-ultralytics"
 
 STUDY = Study(
     name="roadmap",
-    module="studies.roadmap",
-    description=__doc__ or "",
-    names=STAGE_NAMES,
-    recipe=stage_recipe,
-    reference=paper_recipe,
-    rows=_rows,
+    question=__doc__,
+    arms=tuple(
+        stage_arm(stage, against=before)
+        for before, stage in zip(("", *STAGE_NAMES), STAGE_NAMES, strict=False)
+    ),
+    tables=(
+        Table(
+            "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed",
+            (PublishedRow(ULTRALYTICS, published_stage(ULTRALYTICS), rival="simota"), *STAGE_NAMES),
+        ),
+    ),
+    noun="stage",
 )
 
 if __name__ == "__main__":

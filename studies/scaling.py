@@ -13,50 +13,42 @@ Nano and Tiny train at 320…640 px and test at 416; Nano, Tiny and S train with
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from roadmap.paper import table
-from roadmap.protocols import COCO_2017, PAPER, Protocol, model_recipe
-from roadmap.recipe import DatasetConfig, Recipe
+from roadmap.models import model_arm
+from roadmap.paper import published_model
+from roadmap.study import PublishedRow, Study, Table
 from studies.command.cli import main
-from studies.command.plan import Study
-from yolox_core.config import MODELS, input_size
 
-NAMES = tuple(name for name in MODELS if MODELS[name].backbone == "csp-darknet")
+SMALL, STANDARD = ("yolox-nano", "yolox-tiny"), ("yolox-s", "yolox-m", "yolox-l", "yolox-x")
 
 
-def _recipe(name: str, protocol: Protocol, dataset: DatasetConfig, imagenet: str) -> Recipe:
-    return model_recipe(name, protocol, dataset)
+def _other(model: str, rival: str) -> PublishedRow:
+    return PublishedRow(model, published_model(model), rival)
 
 
-def _reference(name: str) -> Recipe:
-    return model_recipe(name, PAPER, COCO_2017)
-
-
-def _rows() -> list[dict[str, Any]]:
-    published = {
-        str(row["model"]).lower(): row for t in ("table3_yolov5", "table4_tiny_nano") for row in table(t)
-    }
-    return [
-        {
-            "arm": name,
-            "paper AP": published[name]["ap"],
-            "paper params (M)": published[name]["params_m"],
-            "paper GFLOPs": published[name]["gflops"],
-            "test side (px)": input_size(name),
-        }
-        for name in NAMES
-    ]
+def _same_size(name: str) -> str:
+    return name.upper().replace("YOLOX", "YOLOv5")
 
 
 STUDY = Study(
     name="scaling",
-    module="studies.scaling",
-    description=__doc__ or "",
-    names=NAMES,
-    recipe=_recipe,
-    reference=_reference,
-    rows=_rows,
+    question=__doc__,
+    arms=tuple(model_arm(name) for name in SMALL + STANDARD),
+    tables=(
+        Table(
+            "Table 4 of the paper: the small models at 416 px",
+            (
+                _other("NanoDet", "yolox-nano"),
+                _other("YOLOv4-Tiny", "yolox-tiny"),
+                _other("PPYOLO-Tiny", "yolox-tiny"),
+                *SMALL,
+            ),
+        ),
+        Table(
+            "Table 3 of the paper: the standard models at 640 px",
+            tuple(row for name in STANDARD for row in (_other(_same_size(name), name), name)),
+        ),
+    ),
     noun="model",
 )
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
+from roadmap.models import model_recipe
 from roadmap.paper import roadmap_row, table
-from roadmap.protocols import COCO_2017, IMAGENET, PAPER, model_recipe, paper_recipe
+from roadmap.protocols import COCO_2017, IMAGENET, PAPER
 from roadmap.recipe import Recipe, flatten, to_json
-from roadmap.stages import STAGES, previous_stage
+from roadmap.stages import STAGES, paper_recipe, previous_stage
 
 #: A difference of two figures printed to 0.1 AP is known to this much.
 PRINTED = 0.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import socket
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from studies.attempt.commit import commit_state
 from yolox_core.training.distributed import World
 
 PACKAGES = (
@@ -75,29 +75,6 @@ def processor_name() -> str:
     except OSError:
         pass  # no /proc: the platform's word has to do
     return platform.processor() or platform.machine()
-
-
-def commit_state() -> tuple[str | None, bool | None]:
-    """Commit of this code and whether it was changed since; (None, None) outside a git checkout."""
-    file = Path(__file__).resolve()
-    root = file.parents[2]
-    if _git(root, "ls-files", "--error-unmatch", str(file)) is None:
-        return None, None  # installed, perhaps inside somebody else's checkout
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return None, None
-    status = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return commit, bool(status)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(name: str) -> str | None:

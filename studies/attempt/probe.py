@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from roadmap.cost import TRAINING_FACTOR, cost
 from roadmap.datasets import describe_dataset, resolve_dataset
-from roadmap.protocols import PROTOCOLS, find_protocol, stage_recipe
+from roadmap.protocols import PROTOCOLS, find_protocol
 from roadmap.recipe import Recipe
 from roadmap.record import now, write_json
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_recipe
 
 if TYPE_CHECKING:
     from yolox_core.training.distributed import World

@@ -11,16 +11,16 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from roadmap.planned import PLAN, write_identity
 from roadmap.protocols import Deviation
 from roadmap.recipe import Run, to_json
 from roadmap.record import (
-    SCHEMA,
     RunFolder,
     RunLockedError,
     append_line,
@@ -229,26 +229,14 @@ def _recorded(folder: RunFolder, options: Options) -> int | None:
 def _wipe(folder: RunFolder) -> None:
     CheckpointStore(folder.checkpoints).clear()
     for path in folder.path.iterdir():
-        if path.is_file() and path.name not in ("lock", "log.txt", "console.txt"):
+        if path.is_file() and path.name not in ("lock", "log.txt", "console.txt", "recipe.json", PLAN):
             path.unlink()
 
 
 def _start_attempt(run: Run, folder: RunFolder, deviations: tuple[Deviation, ...], world: World) -> int:
     number = 0
     if world.is_main:
-        write_json(
-            folder.path / "recipe.json",
-            {
-                "schema": SCHEMA,
-                "study": run.study,
-                "arm": run.arm,
-                "seed": run.seed,
-                "protocol": run.recipe.protocol,
-                "recipe_hash": run.recipe.hash,
-                "recipe": to_json(run.recipe),
-                "deviations": [asdict(d) for d in deviations],
-            },
-        )
+        write_identity(folder, run, deviations)
         number = 1 + sum(event["event"] == "start" for event in folder.attempts())
         (folder.path / "failure.json").unlink(missing_ok=True)
         append_line(

@@ -13,33 +13,33 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from roadmap.datasets import embedded_folder
 from roadmap.protocols import PROTOCOLS
 from roadmap.redaction import PublicFormatter
+from roadmap.study import Study
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
 from studies.command.cluster import no_cluster_here, submit_study
-from studies.command.plan import Planned, Study, make_plan, plan_rows, task_arguments, weights_file
+from studies.command.plan import Plan, arm_rows, folder_arguments, make_plan, plan_rows, write_plan
 
 log = logging.getLogger(__name__)
 
 
-def study_parser(study: Study) -> argparse.ArgumentParser:
-    """Options of a study's command line."""
+def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
+    """Options of a study's command line. command: what the user types."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m {study.module}",
-        description=study.description,
+        prog=command,
+        description=study.question,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what to run")
     what.add_argument(
         "--only",
         *([] if study.noun == "arm" else [f"--{study.noun}"]),
-        dest="names",
+        dest="only",
         action="append",
         metavar="NAME",
         help=f"these {study.noun}s; may be repeated; default: all, in order ({', '.join(study.names)})",
@@ -77,17 +77,10 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     )
     how = parser.add_argument_group("how to run it")
     how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
-    how.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     how.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="runs at a time on this machine (default 1)"
     )
-    how.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
-    how.add_argument(
-        "--tracking",
-        metavar="URI",
-        help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
-    )
-    how.add_argument("--again", action="store_true", help="run finished runs again, from scratch")
+    add_runtime(how)
     how.add_argument("--no-report", action="store_true", help="leave tables and figures as they are")
     cluster = parser.add_argument_group("on a cluster (docs/slurm.md)")
     cluster.add_argument(
@@ -108,15 +101,27 @@ def study_parser(study: Study) -> argparse.ArgumentParser:
     return parser
 
 
-def main(study: Study, arguments: Sequence[str] | None = None) -> int:
-    """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped)."""
-    parser = study_parser(study)
+def add_runtime(parser: argparse._ActionsContainer) -> None:
+    """Options that change how a run is carried out and not what comes out."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
+    parser.add_argument(
+        "--tracking",
+        metavar="URI",
+        help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
+    )
+    parser.add_argument("--again", action="store_true", help="run finished runs again, from scratch")
+
+
+def main(study: Study, arguments: Sequence[str] | None = None, command: str = "") -> int:
+    """Run a study's command line; the exit status (0 finished, 1 failed, 2 usage, 73 locked, 75 stopped).
+
+    command: what the user types; by default the module of the study's own name.
+    """
+    command = command or f"python -m studies.{study.name}"
+    parser = study_parser(study, command)
     options = parser.parse_args(arguments)
-    console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(PublicFormatter("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[console])
-    for package in ("studies", "reports", "slurm", "roadmap", "yolox_core"):
-        logging.getLogger(package).setLevel(logging.INFO)  # other libraries only when something is wrong
+    speak_up()
     try:
         if options.list:
             return _list(study, options.json)
@@ -124,29 +129,43 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
         if site is not None and (why_not := no_cluster_here(options)):
             log.warning("%s", why_not)
             site = None
-        plan, root = make_plan(study, options, site.coco if site else "")
+        plan = make_plan(study, options, command, site.coco if site else "")
+        if is_main_process() and not options.dry_run:
+            write_plan(plan)
         if site is not None:
-            return submit_study(study, plan, root, site, options)
+            return submit_study(plan, site, options)
         if options.dry_run:
-            return _dry_run(study, plan, options.json)
-        return _run_here(study, plan, root, options)
+            return _dry_run(plan, options.json)
+        return _run_here(plan, options)
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
+def speak_up() -> None:
+    """Our own log to stderr; other libraries' only when something is wrong."""
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(PublicFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[console])
+    for package in ("studies", "reports", "slurm", "roadmap", "yolox_core"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
 def _list(study: Study, as_json: bool) -> int:
-    rows = study.rows()
-    print(json.dumps(rows, indent=1) if as_json else format_table(rows))
+    rows = arm_rows(study)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(format_table([{study.noun if k == "arm" else k: v for k, v in row.items()} for row in rows]))
     return 0
 
 
-def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
+def _dry_run(plan: Plan, as_json: bool) -> int:
     rows = plan_rows(plan)
     total = sum(row["training_flops"] for row in rows if row["state"] != "finished")
-    recipe = plan[0].run.recipe
+    recipe = plan.planned[0].run.recipe
     if as_json:
         document = {
-            "study": study.name,
+            "study": plan.study.name,
             "protocol": recipe.protocol,
             "dataset": asdict(recipe.dataset),
             "runs": rows,
@@ -156,7 +175,7 @@ def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
         return 0
     shown = [
         {
-            "arm": row["arm"],
+            plan.study.noun: row["arm"],
             "seed": row["seed"],
             "state": row["state"],
             "epochs": row["epochs"],
@@ -177,15 +196,15 @@ def _dry_run(study: Study, plan: list[Planned], as_json: bool) -> int:
     return 0
 
 
-def _run_here(study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace) -> int:
+def _run_here(plan: Plan, options: argparse.Namespace) -> int:
     stop = StopRequest()
     with stop.listening():
-        carry_out = _one_by_one if options.jobs == 1 or len(plan) == 1 else _several_at_once
-        statuses = carry_out(study, plan, root, options, stop)
-    if INTERRUPTED in statuses.values() or (stop() and len(statuses) < len(plan)):
+        carry_out = _one_by_one if options.jobs == 1 or len(plan.planned) == 1 else _several_at_once
+        statuses = carry_out(plan, options, stop)
+    if INTERRUPTED in statuses.values() or (stop() and len(statuses) < len(plan.planned)):
         return INTERRUPTED
-    if _is_main_process():
-        report = None if options.no_report else _report(study, Path(options.runs), options.tracking)
+    if is_main_process():
+        report = None if options.no_report else _report(plan, options.tracking)
         if options.json:
             print(json.dumps(_outcome(plan, statuses, report), indent=1))
         elif report is not None:
@@ -195,25 +214,23 @@ def _run_here(study: Study, plan: list[Planned], root: Path | None, options: arg
     return FAILED if any(statuses.values()) else 0
 
 
-def _one_by_one(
-    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
-) -> dict[str, int]:
+def _one_by_one(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> dict[str, int]:
     from studies.attempt.runner import Options, execute
     from yolox_core.training.distributed import join_world
 
     attempt = Options(
-        runs=Path(options.runs),
-        data=root,
+        runs=plan.runs,
+        data=plan.data,
         embedded=embedded_folder(),
         device=options.device,
         workers=options.workers,
         tracking=options.tracking,
         again=options.again,
-        weights=weights_file(options),
+        weights=plan.weights,
     )
     statuses: dict[str, int] = {}
     with join_world(options.device) as world:
-        for planned in plan:
+        for planned in plan.planned:
             status = execute(planned.run, planned.deviations, attempt, world, stop)
             statuses[planned.run.name] = status
             if status == INTERRUPTED or world.is_lost:  # all agree on the former, not on who got a signal
@@ -221,32 +238,28 @@ def _one_by_one(
     return statuses
 
 
-def _several_at_once(
-    study: Study, plan: list[Planned], root: Path | None, options: argparse.Namespace, stop: StopRequest
-) -> dict[str, int]:
+def _several_at_once(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> dict[str, int]:
     from studies.command.parallel import Job, run_jobs
 
-    if root is None:
+    if plan.data is None:
         from yolox_core.data.shapes import ensure_shapes_dataset
 
         ensure_shapes_dataset(embedded_folder())  # once, before every job would wait for it
-    jobs = [
-        Job(p.folder, task_arguments(study, p, root, options), p.run.recipe.training.epochs) for p in plan
-    ]
+    jobs = [Job(p.folder, folder_arguments(p, options), p.run.recipe.training.epochs) for p in plan.planned]
     return run_jobs(jobs, options.jobs, stop)
 
 
-def _report(study: Study, runs: Path, tracking: str | None) -> Any:
+def _report(plan: Plan, tracking: str | None) -> Any:
     """Tables and figures of everything finished so far; a report that fails never spoils finished runs."""
     from reports.build import build_report
     from studies.mirror.report import mirror_study
 
     try:
-        report = build_report(runs, study.name)
+        report = build_report(plan.runs, plan.study.name)
     except (OSError, ValueError) as error:
-        log.error("no report: %s; python -m reports --runs %s tries again", error, runs)
+        log.error("no report: %s; python -m reports --runs %s tries again", error, plan.runs)
         return None
-    problem = mirror_study(runs, study.name, tracking)
+    problem = mirror_study(plan.runs, plan.study.name, tracking)
     if problem:
         log.warning("%s", problem)
     return report
@@ -261,9 +274,9 @@ def _where(report: Any) -> str:
     )
 
 
-def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict[str, Any]:
+def _outcome(plan: Plan, statuses: dict[str, int], report: Any) -> dict[str, Any]:
     runs = []
-    for planned in plan:
+    for planned in plan.planned:
         result = None if planned.folder.problem() else planned.folder.result()
         runs.append(
             {
@@ -278,7 +291,8 @@ def _outcome(plan: list[Planned], statuses: dict[str, int], report: Any) -> dict
     return {"runs": runs, "report": None if report is None else str(report.out)}
 
 
-def _is_main_process() -> bool:
+def is_main_process() -> bool:
+    """Whether this process is the first of those that work together."""
     rank = "SLURM_PROCID" if os.environ.get("YOLOX_DISTRIBUTED") == "slurm" else "RANK"
     return os.environ.get(rank, "0") == "0"
 

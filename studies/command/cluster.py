@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from roadmap.redaction import public_uri
 from slurm.announce import outcome_json, outcome_text
@@ -13,12 +12,10 @@ from slurm.ownership import whose
 from slurm.site import Site
 from slurm.submission import Task
 from slurm.submit import submit
-from studies.command.plan import Planned, Study, task_arguments
+from studies.command.plan import Plan, Planned, folder_arguments
 
 
-def submit_study(
-    study: Study, plan: list[Planned], root: Path | None, site: Site, options: argparse.Namespace
-) -> int:
+def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
     """Submit what of a plan is missing; the exit status. Raises ValueError with Slurm's own reason."""
     if options.again:
         raise ValueError(
@@ -27,14 +24,14 @@ def submit_study(
         )
     _check_address(options.tracking, "--tracking")
     _check_address(site.tracking_uri, f"tracking_uri of site {site.name}")
-    runs = Path(options.runs).absolute()
-    tasks = [Task.of(planned.run, cluster_arguments(study, planned, root, site, options)) for planned in plan]
-    report: tuple[str, ...] = ("-m", "studies.report", "--study", study.name, "--runs", str(runs))
+    study, runs = plan.study.name, plan.runs.absolute()
+    tasks = [Task.of(planned.run, cluster_arguments(planned, site, options)) for planned in plan.planned]
+    report: tuple[str, ...] = ("-m", "studies.report", "--study", study, "--runs", str(runs))
     if options.tracking:  # the site's is in the job's environment
         report += ("--tracking", options.tracking)
     try:
         outcome = submit(
-            study.name,
+            study,
             tasks,
             site,
             runs,
@@ -76,11 +73,9 @@ def no_cluster_here(options: argparse.Namespace) -> str:
     )
 
 
-def cluster_arguments(
-    study: Study, planned: Planned, root: Path | None, site: Site, options: argparse.Namespace
-) -> tuple[str, ...]:
+def cluster_arguments(planned: Planned, site: Site, options: argparse.Namespace) -> tuple[str, ...]:
     """The run's command line, with the site's tracking server where the user names none."""
-    words = task_arguments(study, planned, root, options)
+    words = folder_arguments(planned, options)
     if site.tracking_uri and not options.tracking:
         words += ("--tracking", site.tracking_uri)
     return words

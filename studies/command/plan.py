@@ -5,37 +5,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, resolve_dataset
-from roadmap.protocols import IMAGENET, Deviation, Protocol, deviations, find_protocol
-from roadmap.recipe import DatasetConfig, Recipe, Run
+from roadmap.planned import Inputs, write_planned
+from roadmap.protocols import IMAGENET, Deviation, deviations, find_protocol
+from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
+from roadmap.study import Setting, Study, write_study
+from studies.attempt.commit import commit_state
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A question with a runner.
-
-    module: what follows ``python -m``. names: the arms in order, or whatever ``noun`` calls them.
-    recipe(name, protocol, dataset, imagenet): the recipe to run. reference(name): the paper's recipe for
-    it. rows: what --list shows, one mapping per name.
-    """
-
-    name: str
-    module: str
-    description: str
-    names: tuple[str, ...]
-    recipe: Callable[[str, Protocol, DatasetConfig, str], Recipe]
-    reference: Callable[[str], Recipe]
-    rows: Callable[[], list[dict[str, Any]]]
-    noun: str = "stage"
 
 
 @dataclass(frozen=True)
@@ -47,41 +31,73 @@ class Planned:
     deviations: tuple[Deviation, ...]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a command line asks for.
+
+    command: what the user types to run the study. runs: the folder of all records. data: the dataset's
+    folder, None for the embedded one. weights: the file that training starts from, None for random weights.
+    """
+
+    study: Study
+    command: str
+    setting: Setting
+    planned: tuple[Planned, ...]
+    runs: Path
+    data: Path | None
+    weights: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """The study's own."""
+        return self.runs / self.study.name
+
+
 def chosen_seeds(options: argparse.Namespace) -> list[int]:
     """Seeds that the command line asks for."""
     return list(range(options.seeds)) if options.seeds else [options.seed or 0]
 
 
-def make_plan(study: Study, options: argparse.Namespace, coco: str = "") -> tuple[list[Planned], Path | None]:
-    """The runs asked for, and their dataset's folder (None: embedded). coco: the site's, where the user
-    names none. Raises ValueError for an unknown name, a broken dataset or an unreadable weights file.
+def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco: str = "") -> Plan:
+    """The runs asked for. Nothing is written. coco: the site's dataset, where the user names none.
+
+    Raises ValueError for an unknown arm, a broken dataset or an unreadable weights file.
     """
-    names = options.names or list(study.names)
-    for name in names:
-        if name not in study.names:
-            raise ValueError(f"unknown {study.noun} {name!r}; choose one of: {', '.join(study.names)}")
+    arms = [study.find(name) for name in dict.fromkeys(options.only or study.names)]
     root = None if options.embedded else resolve_dataset(options.data) or resolve_dataset(coco or None)
-    dataset = describe_dataset(root)
-    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
+    weights = weights_file(options)
+    setting = make_setting(options, root, weights)
     if root is None:
         log.warning(
             "\n*** %s: using the embedded dataset of drawn shapes.\n"
             "*** Its figures show that the code works. They are not COCO figures.\n",
             "As asked" if options.embedded else "No dataset was given (--data or $COCO_DIR)",
         )
-    identity = _identity(weights_file(options))
-    imagenet = f"{IMAGENET}:{identity}" if options.imagenet_weights else ""
-    plan = []
-    for seed in chosen_seeds(options):
-        for name in dict.fromkeys(names):
-            recipe = study.recipe(name, protocol, dataset, imagenet)
-            if options.weights:
-                training = replace(recipe.training, pretrained=f"weights:{identity}")
-                recipe = replace(recipe, training=training)
-            run = Run(study.name, name, seed, recipe)
-            folder = RunFolder(Path(options.runs) / study.name / run.name)
-            plan.append(Planned(run, folder, deviations(run.recipe, study.reference(name))))
-    return plan, root
+    runs = Path(options.runs)
+    recipes = [(arm.name, arm.resolve(setting), arm.reference()) for arm in arms]
+    planned = tuple(
+        plan_run(Run(study.name, name, seed, recipe), reference, runs)
+        for seed in chosen_seeds(options)
+        for name, recipe, reference in recipes
+    )
+    return Plan(study, command, setting, planned, runs, root, weights)
+
+
+def make_setting(options: argparse.Namespace, root: Path | None, weights: Path | None) -> Setting:
+    """What the command line says about protocol, dataset and starting weights."""
+    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
+    identity = file_identity(weights) if weights else ""
+    return Setting(
+        protocol,
+        describe_dataset(root),
+        weights=f"weights:{identity}" if options.weights else "",
+        imagenet=f"{IMAGENET}:{identity}" if options.imagenet_weights else "",
+    )
+
+
+def plan_run(run: Run, reference: Recipe, runs: Path) -> Planned:
+    """A run with its folder, held against the paper's recipe for its arm."""
+    return Planned(run, RunFolder(runs / run.study / run.name), deviations(run.recipe, reference))
 
 
 def weights_file(options: argparse.Namespace) -> Path | None:
@@ -90,10 +106,11 @@ def weights_file(options: argparse.Namespace) -> Path | None:
     return Path(given).absolute() if given else None
 
 
-def _identity(file: Path | None) -> str:
-    """First 12 hex digits of a file's SHA-256: part of the recipe, so that other weights are another run."""
-    if file is None:
-        return ""
+def file_identity(file: Path) -> str:
+    """First 12 hex digits of a file's SHA-256: part of the recipe, so that other weights are another run.
+
+    Raises ValueError when it cannot be read.
+    """
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()[:12]
@@ -101,37 +118,72 @@ def _identity(file: Path | None) -> str:
         raise ValueError(f"weights file {file}: {error.strerror}") from error
 
 
-def plan_rows(plan: list[Planned]) -> list[dict[str, Any]]:
-    """What each planned run would do, as plain values."""
-    return [
+def arm_rows(study: Study) -> list[dict[str, Any]]:
+    """What ``--list`` shows: the arms in order and what the paper printed; empty columns are left out."""
+    rows = [
         {
-            "arm": planned.run.arm,
-            "seed": planned.run.seed,
-            "run": planned.run.name,
-            "state": planned.folder.state(),
-            "epochs": planned.run.recipe.training.epochs,
-            "iterations": iterations(planned.run.recipe),
-            "training_flops": training_flops(planned.run.recipe),
-            "folder": str(planned.folder.path),
+            "arm": arm.name,
+            "against": arm.against or None,
+            "paper AP": arm.paper.ap if arm.paper else None,
+            "paper gain": arm.paper.gain if arm.paper else None,
+            "paper params (M)": arm.paper.params_m if arm.paper else None,
+            "paper GFLOPs": arm.paper.gflops if arm.paper else None,
+            "what": arm.summary or None,
+            "companions": "; ".join(f"{c.field}={c.value!r}" for c in arm.companions) or None,
         }
-        for planned in plan
+        for arm in study.arms
     ]
+    known = [key for key in rows[0] if any(row[key] is not None for row in rows)]
+    return [{key: row[key] for key in known} for row in rows]
 
 
-def task_arguments(
-    study: Study, planned: Planned, root: Path | None, options: argparse.Namespace
-) -> tuple[str, ...]:
-    """What follows the interpreter to carry out one run where it is started; every choice spelled out, so
-    that a job does not depend on the environment it happens to get.
+def plan_rows(plan: Plan) -> list[dict[str, Any]]:
+    """What each planned run would do, as plain values."""
+    costs: dict[str, float] = {}
+    rows = []
+    for planned in plan.planned:
+        recipe = planned.run.recipe
+        key = recipe.hash
+        if key not in costs:
+            costs[key] = training_flops(recipe)
+        rows.append(
+            {
+                "arm": planned.run.arm,
+                "seed": planned.run.seed,
+                "run": planned.run.name,
+                "state": planned.folder.state(),
+                "epochs": recipe.training.epochs,
+                "iterations": iterations(recipe),
+                "training_flops": costs[key],
+                "folder": str(planned.folder.path),
+            }
+        )
+    return rows
+
+
+def write_plan(plan: Plan) -> None:
+    """Leave the study's data, and every run's recipe and inputs, below the runs folder.
+
+    Raises ValueError naming a folder that cannot be written.
     """
-    run = planned.run
-    words = ["-m", study.module, "--only", run.arm, "--seed", str(run.seed)]
-    words += ["--protocol", run.recipe.protocol, "--runs", str(Path(options.runs).absolute())]
-    words += ["--data", str(root.absolute())] if root is not None else ["--embedded"]
-    words += ["--launcher", "local", "--no-report"]
-    for name in ("weights", "imagenet_weights"):
-        if getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", str(weights_file(options))]
+    commit, dirty = commit_state()
+    facts = {"command": [plan.command, *sys.argv[1:]], "commit": commit, "dirty": dirty}
+    inputs = Inputs(plan.data, plan.weights)
+    try:
+        write_study(plan.folder, plan.study, plan.command)
+        for planned in plan.planned:
+            write_planned(planned.folder, planned.run, planned.deviations, inputs, facts)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write below {plan.folder}: {error}; make room or choose another --runs"
+        ) from error
+
+
+def folder_arguments(planned: Planned, options: argparse.Namespace) -> tuple[str, ...]:
+    """What follows the interpreter to carry out one run where it is started: the folder says what, the
+    command line how.
+    """
+    words = ["-m", "studies.run", str(planned.folder.path.absolute())]
     for name in ("device", "workers", "tracking"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]

@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roadmap.protocols import DEMO, stage_recipe
+from roadmap.protocols import DEMO
 from roadmap.recipe import DatasetConfig, Run
 from roadmap.record import RunFolder, RunLockedError, append_line, now, read_json, write_json
+from roadmap.stages import stage_recipe
 from tests.roadmap.records import finish, identity_of
 
 EPOCHS = 8

@@ -23,10 +23,10 @@ import pytest
 from torch import Tensor
 
 from roadmap.datasets import describe_dataset
-from roadmap.protocols import SMOKE, stage_recipe
+from roadmap.protocols import SMOKE
 from roadmap.recipe import Run
 from roadmap.record import RunFolder, find_runs
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_recipe
 from slurm import steer
 from slurm.site import Site
 from slurm.submission import Submission, Task, read_submissions

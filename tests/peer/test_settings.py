@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roadmap.protocols import COCO_2017, PAPER, model_recipe
+from roadmap.models import model_recipe
+from roadmap.protocols import COCO_2017, PAPER
 from tests.peer.official import exp_name, get_exp
 from yolox_core.config import MODELS, TrainConfig
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.paper import roadmap_row
-from roadmap.protocols import COCO_2017, DEMO, Protocol, deviations, find_protocol, stage_recipe
+from roadmap.protocols import COCO_2017, DEMO, Protocol, deviations, find_protocol
 from roadmap.recipe import DatasetConfig, Recipe, Run, to_json
-from roadmap.stages import STAGE_NAMES, find_stage
+from roadmap.stages import STAGE_NAMES, find_stage, stage_recipe
 from yolox_core.config import AugmentationConfig
 
 SHAPES = DatasetConfig("embedded-shapes", "5ba9e5f0c0ffee00", 6, 600, 150)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reports.records.collect import collect
 from reports.records.groups import Group, group_runs
-from roadmap.protocols import stage_recipe
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_recipe
 from tests.reports.factory import COCO, DEMO_HERE, SHAPES, write_run, write_study
 
 

@@ -28,9 +28,9 @@ from reports.judging.verdicts import (
     judge_study,
 )
 from reports.records.collect import Epoch, RunRecord
-from roadmap.protocols import COCO_2017, DEMO, PAPER, stage_recipe
+from roadmap.protocols import COCO_2017, DEMO, PAPER
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_recipe
 
 DECOUPLED = find_claim("table2/decoupled-head")  # +1.1, and +0.47 at the last epoch
 NMS_FREE = find_claim("table2/nms-free")  # -0.8

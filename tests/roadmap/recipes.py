@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from roadmap.protocols import PROTOCOLS, stage_recipe
+from roadmap.protocols import PROTOCOLS
 from roadmap.recipe import DatasetConfig, Recipe
+from roadmap.stages import stage_recipe
 
 SHAPES = DatasetConfig("embedded-shapes", "0123abcd", 6, 480, 128)
 

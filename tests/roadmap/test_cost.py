@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from roadmap.cost import Conv, cost, iterations, training_flops
+from roadmap.models import model_recipe
 from roadmap.paper import roadmap_row, table
-from roadmap.protocols import COCO_2017, DEMO, PAPER, model_recipe, stage_recipe
-from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at
+from roadmap.protocols import COCO_2017, DEMO, PAPER
+from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at, stage_recipe
 from yolox_core.build import build_detector
 from yolox_core.config import (
     INGREDIENTS,

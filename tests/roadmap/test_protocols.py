@@ -6,20 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from roadmap.protocols import (
-    COCO_2017,
-    DEMO,
-    PAPER,
-    PROTOCOLS,
-    Deviation,
-    deviations,
-    find_protocol,
-    model_recipe,
-    paper_recipe,
-    stage_recipe,
-)
+from roadmap.models import model_recipe
+from roadmap.protocols import COCO_2017, DEMO, PAPER, PROTOCOLS, Deviation, deviations, find_protocol
 from roadmap.recipe import Recipe, flatten, to_json
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, paper_recipe, stage_recipe
 from tests.roadmap.recipes import SHAPES
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from roadmap.paper import Published
-from roadmap.protocols import DEMO, stage_recipe
+from roadmap.protocols import DEMO
 from roadmap.recipe import DatasetConfig, Recipe
+from roadmap.stages import stage_recipe
 from roadmap.study import (
     PAPER_SETTING,
     Arm,

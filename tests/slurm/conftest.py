@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from roadmap.protocols import DEMO, stage_recipe
+from roadmap.protocols import DEMO
 from roadmap.recipe import DatasetConfig, Run
 from roadmap.record import RunFolder, append_line, write_json
+from roadmap.stages import stage_recipe
 from slurm.site import Site
 from slurm.submission import Task
 from tests.roadmap.records import identity_of

@@ -9,7 +9,8 @@ import pytest
 
 from roadmap.cost import cost
 from roadmap.datasets import describe_dataset
-from roadmap.protocols import SMOKE, stage_recipe
+from roadmap.protocols import SMOKE
+from roadmap.stages import stage_recipe
 from studies.attempt import probe
 from studies.attempt.probe import WARM_UP, Stopwatch
 

@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from roadmap.protocols import DEMO, stage_recipe
+from roadmap.protocols import DEMO
 from roadmap.recipe import DatasetConfig, Run, to_json
 from roadmap.record import RunFolder, append_line, now, write_json
+from roadmap.stages import stage_recipe
 from studies.mirror.tracker import start_tracking
 
 SHAPES = DatasetConfig("embedded-shapes", "0123456789abcdef0123456789abcdef", 8, 480, 120)

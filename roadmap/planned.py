@@ -1,0 +1,111 @@
+"""A planned run: its folder says what will run before anything does.
+
+Planning resolves a recipe once. What it leaves in the run's folder is what runs, on whatever machine and
+whenever that is, even if code, defaults or a protocol's file have changed by then:
+
+    recipe.json   the run's identity and whole recipe; written once
+    plan.json     where its data and starting weights lie, and who planned it; the newest planning counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.protocols import Deviation
+from roadmap.recipe import Run, recipe_from_json, to_json
+from roadmap.record import SCHEMA, RunFolder, now, read_json, write_json
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where a run's files lie; what is in them belongs to the recipe, by fingerprint.
+
+    data: the dataset's folder, None for the embedded one. weights: what training starts from, if anything.
+    """
+
+    data: Path | None
+    weights: Path | None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run as its folder describes it. commit: of the code that planned it, None when unknown."""
+
+    run: Run
+    deviations: tuple[Deviation, ...]
+    inputs: Inputs | None
+    commit: str | None
+
+
+def write_planned(
+    folder: RunFolder,
+    run: Run,
+    deviations: tuple[Deviation, ...],
+    inputs: Inputs,
+    facts: Mapping[str, Any],
+) -> None:
+    """Leave a run's recipe and inputs in its folder, made if need be; a finished run is left as it is.
+
+    facts: of the planning itself: command, commit, dirty.
+    """
+    if (folder.path / "result.json").exists():
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_identity(folder, run, deviations)
+    places = {key: None if path is None else str(path.absolute()) for key, path in vars(inputs).items()}
+    write_json(folder.path / PLAN, {"schema": SCHEMA, "time": now(), **places, **facts})
+
+
+def write_identity(folder: RunFolder, run: Run, deviations: tuple[Deviation, ...]) -> None:
+    """Write recipe.json, unless there is one: what was recorded first is what runs."""
+    path = folder.path / "recipe.json"
+    if path.exists():
+        return
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "study": run.study,
+            "arm": run.arm,
+            "seed": run.seed,
+            "protocol": run.recipe.protocol,
+            "recipe_hash": run.recipe.hash,
+            "recipe": to_json(run.recipe),
+            "deviations": [asdict(d) for d in deviations],
+        },
+    )
+
+
+def read_planned(folder: RunFolder) -> PlannedRun:
+    """What a folder says will run. Raises ValueError saying why it cannot, and what to do."""
+    path = folder.path / "recipe.json"
+    identity, plan = folder.identity(), read_json(folder.path / PLAN) or {}
+    if identity is None:
+        raise ValueError(f"{folder.path} has no recipe.json: no run was planned there")
+    commit = plan.get("commit")
+    by = f"; commit {commit[:12]} planned it" if commit else ""
+    try:
+        recipe = recipe_from_json(identity["recipe"])
+        run = Run(identity["study"], identity["arm"], identity["seed"], recipe)
+        deviations = tuple(Deviation(d["field"], d["paper"], d["here"]) for d in identity["deviations"])
+        recorded = identity["recipe_hash"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} cannot be carried out by this code: {reason}{by}; run it with the code that planned it, "
+            "or plan the study again"
+        ) from error
+    if run.recipe.hash != recorded or run.name != folder.name or run.study != folder.study:
+        raise ValueError(
+            f"{path} is of {run.study}/{run.name} and says its hash is {recorded}: the recipe was edited, or "
+            f"the folder was renamed{by}; put it back, or plan the study again"
+        )
+    inputs = None
+    if plan:
+        inputs = Inputs(*(Path(plan[key]) if plan.get(key) else None for key in ("data", "weights")))
+    return PlannedRun(run, deviations, inputs, commit)

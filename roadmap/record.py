@@ -321,8 +321,8 @@ class RunFolder:
         return read_lines(self.path / "attempts.jsonl")
 
     def state(self) -> str:
-        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted``, ``planned`` or ``new``, from
-        the folder alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
+        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted``, ``planned`` or ``new``,
+        from the folder alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
         """
         if (self.path / "result.json").exists():
             return "unreadable" if self.problem() else "finished"

@@ -53,9 +53,9 @@ class RunStatus:
     """A row of the status table.
 
     state: ``finished``, ``running``, ``pending``, another word of Slurm's queue in lower case, one of
-    ENDED_STATES, ``missing`` (submitted, never started, and no longer in the queue), ``unreadable`` (its
-    result can't be used; ``last_end`` says why), ``unknown``, or ``unknown (WORD)`` for a word of Slurm's
-    that we do not know. attempts: starts on record.
+    ENDED_STATES, ``planned`` (never submitted nor started), ``missing`` (submitted, never started, and no
+    longer in the queue), ``unreadable`` (its result can't be used; ``last_end`` says why), ``unknown``, or
+    ``unknown (WORD)`` for a word of Slurm's that we do not know. attempts: starts on record.
     last_end: how the last attempt ended. job: id of its latest job. submission: the one it came from.
     """
 
@@ -248,7 +248,10 @@ def latest_places(submissions: Sequence[Submission]) -> dict[str, Place | None]:
 
 
 def is_superseded(row: RunStatus, submissions: Sequence[Submission]) -> bool:
-    """Whether the same command line was submitted later for another run: the recipe has changed since."""
+    """Whether the same command line was submitted later for another run: the recipe has changed since.
+
+    Of submissions made before jobs carried a run's folder; these never change what they run.
+    """
     if row.task is None:
         return False
     latest = next(
@@ -327,10 +330,10 @@ def _state(
             return "unknown", last_end or f"Slurm hides the jobs of {place.submission.user}"
     if place and job is not None and job.state == "CANCELLED" and cancellation(history) is None:
         remember_cancellation(place.submission.history_file(place.index), job.id, "")
-    return _ending(folder, job, history), last_end
+    return _ending(folder, job, history, place is not None), last_end
 
 
-def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event]) -> str:
+def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event], submitted: bool) -> str:
     """The word for a run that nobody works on: our records before Slurm's plain FAILED."""
     if _failed(folder):
         return "failed"
@@ -345,7 +348,9 @@ def _ending(folder: RunFolder, job: client.Job | None, history: Sequence[Event])
         return "killed" if end.status > 128 else "failed"
     if job is not None and job.state == "FAILED" and not history:
         return "failed" if folder.attempts() else "launch-failed"
-    return "interrupted" if folder.attempts() or history else "missing"
+    if folder.attempts() or history:
+        return "interrupted"
+    return "missing" if submitted else "planned"
 
 
 def _failed(folder: RunFolder) -> bool:

@@ -47,10 +47,10 @@ class Outcome:
 def sync(runs: Path, uri: str, study: str | None = None) -> Iterator[Outcome]:
     """Mirror every record below ``runs`` (of one study, when given) and the reports beside them.
 
-    One outcome each. A record that cannot be read is reported and the others go on. Raises nothing of
-    mlflow's; an unreachable server is in the outcomes.
+    One outcome each; a run that was planned and never started has nothing to show. A record that cannot be
+    read is reported, and the others go on. Raises nothing of mlflow's; an unreachable server is an outcome.
     """
-    folders = find_runs(runs, study)
+    folders = [folder for folder in find_runs(runs, study) if folder.state() != "planned"]
     studies = sorted({folder.study for folder in folders})
     reported = [name for name in studies if report_folder(runs, name).is_dir()]
     work: list[tuple[str, str, Callable[[_Server], Outcome]]] = [

@@ -167,7 +167,7 @@ def write_plan(plan: Plan) -> None:
     Raises ValueError naming a folder that cannot be written.
     """
     commit, dirty = commit_state()
-    facts = {"command": [plan.command, *sys.argv[1:]], "commit": commit, "dirty": dirty}
+    facts = {"command": sys.argv, "commit": commit, "dirty": dirty}
     inputs = Inputs(plan.data, plan.weights)
     try:
         write_study(plan.folder, plan.study, plan.command)

@@ -131,7 +131,7 @@ def _older_warning(arm: ArmRuns) -> list[str]:
 def _consistency_warning(arms: Sequence[ArmRuns]) -> list[str]:
     """Arms of a roadmap may differ in ingredients and companions only; name every other difference."""
     members = [s for s in arms if s.arm in STAGE_NAMES]
-    free = {f"training.{c.field}" for stage in STAGES for c in stage.companions}
+    free = {c.field for stage in STAGES for c in stage.companions}
     warnings = []
     names = sorted({name for s in members for name in s.runs[0].recipe})
     for name in names:

@@ -65,7 +65,7 @@ def test_companions_are_training_settings_with_a_reason() -> None:
     companions = [c for stage in STAGES for c in stage.companions]
     assert companions
     for companion in companions:
-        assert companion.field in names
+        assert companion.field in {f"training.{name}" for name in names}
         assert companion.why
 
 

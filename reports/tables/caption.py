@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.records.groups import Group
+from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
 from reports.tables.steps import LatencyConditions, Table2
 
 #: Set by the data, not by a choice: the paper's fingerprint is unknown.
@@ -50,16 +51,19 @@ def table_caption(table: Table2) -> Caption:
     return Caption(
         headline,
         mark_sentence(group),
-        (
+        _said(
             dataset_sentence(group.dataset),
+            dropped_sentence(group),
             protocol_sentence(group),
             hardware_sentence(group),
+            code_sentence(group),
             seeds_sentence(group),
             "AP is the best evaluated epoch's, which is also what the paper's Table 2 prints (its Figure 3 "
-            "shows it); the last epoch's is given beside it. Gains compare best epochs with the previous "
-            "arm, paired by seed.",
+            "shows it); the last epoch's is given beside it. Gains compare best epochs with those of the arm "
+            "compared against, paired by seed.",
             cost_sentence(table),
             latency_sentence(table.latency_conditions),
+            load_sentence(table),
             "Paper figures: COCO val2017, one run each; latency on a V100, FP16, batch 1, without "
             "post-processing.",
             deviation_count(group),
@@ -68,13 +72,18 @@ def table_caption(table: Table2) -> Caption:
     )
 
 
+def _said(*sentences: str) -> tuple[str, ...]:
+    return tuple(filter(None, sentences))
+
+
 def short_caption(group: Group) -> str:
     """Conditions in a line, for below a figure."""
     mark = f" ({group.mark.upper()})" if group.mark else ""
     counts = sorted({len(arm.seeds) for arm in group.arms})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     plural = "" if counts[-1] == 1 else "s"
-    return f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
+    text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
+    return " ".join(_said(text, code_sentence(group)))
 
 
 def mark_sentence(group: Group) -> str:
@@ -111,17 +120,15 @@ def protocol_sentence(group: Group) -> str:
 
 
 def curve_conditions(group: Group) -> str:
-    """At which confidences curves and tables count detections, in a line; empty where they are the same."""
+    """Where curves and tables count detections from different confidences on, both, in a line; else empty."""
     while_training, at_the_end = _confidences(group)
-    if while_training == at_the_end:
-        return ""
-    return f"curves: confidence ≥ {while_training}; tables: ≥ {at_the_end}"
+    return f"curves: confidence ≥ {while_training}; tables: ≥ {at_the_end}" if while_training else ""
 
 
 def curve_sentence(group: Group) -> str:
-    """Why a curve does not end at the table's figure; empty where it does. Begins with a space."""
+    """Why a curve need not end at the table's figure; empty where it does. Begins with a space."""
     while_training, at_the_end = _confidences(group)
-    if while_training == at_the_end:
+    if not while_training:
         return ""
     return (
         f" While training, evaluations count detections from confidence {while_training} on; the figures of "
@@ -130,9 +137,11 @@ def curve_sentence(group: Group) -> str:
 
 
 def _confidences(group: Group) -> tuple[str, str]:
+    """Those of records from before there was one for all evaluations; empty where it is one."""
     names = ("training.confidence", "training.final_confidence")
-    while_training, at_the_end = (_values(run.recipe.get(name) for run in group.runs) for name in names)
-    return while_training, at_the_end
+    pairs = [tuple(run.recipe.get(name) for name in names) for run in group.runs]
+    differ = [pair for pair in pairs if pair[0] is not None and pair[0] != pair[1]]
+    return _values(pair[0] for pair in differ), _values(pair[1] for pair in differ)
 
 
 def _epochs(number: str) -> str:

@@ -144,7 +144,14 @@ def build_table2(group: Group) -> Table2:
         for c in compared
         if c.refused
     ]
-    return Table2(group, tuple(rows), conditions, (*notes, *refused))
+    return Table2(group, tuple(rows), conditions, (*notes, *refused, *_odd_best(frame)))
+
+
+def _odd_best(frame: pd.DataFrame) -> list[str]:
+    """Runs of earlier versions chose their best epoch at another confidence than they reported."""
+    below = frame.index[frame["best.AP"] < frame["last.AP"]]
+    text = "the best epoch has less AP than the last, as it was chosen at another confidence"
+    return [f"{text}: {', '.join(below)}"] if len(below) else []
 
 
 def comparisons(group: Group) -> tuple[Comparison, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from reports.records.collect import collect
 from reports.records.groups import Group, group_runs
 from reports.tables.caption import dataset_sentence, deviation_rows, seeds_sentence, table_caption
 from reports.tables.steps import build_table2
-from tests.reports.factory import COCO, CPU, write_run, write_study
+from tests.reports.factory import COCO, CPU, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
 
 
 def group_of(runs: Path) -> Group:
@@ -41,10 +42,8 @@ def test_it_states_dataset_protocol_hardware_seeds_epoch_and_latency_conditions(
 
 
 def test_one_is_no_plural(runs: Path) -> None:
-    folder = write_run(runs, "baseline", 0)
-    recipe = json.loads((folder / "recipe.json").read_text())
-    recipe["recipe"]["training"]["evaluate_every"] = 1
-    (folder / "recipe.json").write_text(json.dumps(recipe))
+    every_epoch = replace(DEMO_HERE, training=replace(DEMO_HERE.training, evaluate_every=1))
+    write_run(runs, "baseline", recipe=stage_recipe("baseline", every_epoch, SHAPES))
     assert "evaluated every epoch)" in " ".join(table_caption(build_table2(group_of(runs))).sentences)
 
 

@@ -20,7 +20,7 @@ from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import curve_conditions, curve_sentence
 from reports.tables.steps import Table2, build_table2
-from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
+from tests.reports.factory import COCO, write_run, write_study
 
 DRAW = {
     "roadmap": roadmap.draw,
@@ -157,10 +157,11 @@ def test_a_curve_needs_every_run_of_its_arm(runs: Path) -> None:
 
 
 def test_curves_and_tables_of_two_confidences_name_both(runs: Path, tmp_path: Path) -> None:
-    training = replace(DEMO_HERE.training, confidence=0.02, final_confidence=0.001)
     for arm in ("baseline", "decoupled-head"):
-        write_run(runs, arm, recipe=stage_recipe(arm, replace(DEMO_HERE, training=training), SHAPES))
-    table = table_of(runs)
+        write_run(runs, arm)
+    earlier = {"training.confidence": 0.02, "training.final_confidence": 0.001}
+    records = [replace(r, recipe={**r.recipe, **earlier}) for r in collect(runs, "roadmap").runs]
+    table = build_table2(group_runs("roadmap", records)[0])
     with drawing():
         for draw in (curves.draw, head_curves.draw):
             figure = draw(table)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -49,7 +50,9 @@ def detection_loss(
         weight=(~assignment.ignored).to(prediction.objectness.dtype),
         reduction="sum",
     )
-    class_targets = F.one_hot(targets.labels[image, matched], prediction.classes.shape[-1]).float()
+    # Not F.one_hot, which reads the labels back to check them.
+    columns = torch.arange(prediction.classes.shape[-1], device=matched.device)
+    class_targets = (targets.labels[image, matched, None] == columns).float()
     if config.iou_aware:
         class_targets = class_targets * assignment.iou[image, prior, None]
     classification = F.binary_cross_entropy_with_logits(

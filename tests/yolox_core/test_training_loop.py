@@ -7,16 +7,25 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from yolox_core.build import build_detector
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 from yolox_core.structures import Targets
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
-from yolox_core.training.loop import Hooks, InterruptedTraining, NonFiniteLossError, Trainer, to_network_input
+from yolox_core.training.loop import (
+    Hooks,
+    InterruptedTraining,
+    NonFiniteLossError,
+    Trainer,
+    _Step,
+    to_network_input,
+)
 
 MODEL = ModelConfig(depth=0.1, width=0.0625, num_classes=2)
 CONFIG = TrainConfig(
@@ -162,3 +171,35 @@ def test_multi_scale_moves_images_and_boxes_together() -> None:
     assert scaled.boxes_cxcywh.tolist() == [[[36.0, 36.0, 24.0, 24.0]]]
     assert pixels[0, 0, 36, 36] == 200
     assert pixels[0, 0, 20, 20] == 0
+
+
+class _HostReads(TorchDispatchMode):
+    """Counts the values that are fetched one by one; on a GPU each fetch waits for its whole queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_losses_of_many_iterations_are_read_back_at_once(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.check_every = 10
+    pending = [_Step(i, trainer.step(_batch(0, i), 0, i), 0.5) for i in range(2)]
+    totals = [float(step.losses["total"]) for step in pending]
+    with _HostReads() as reads:
+        trainer._settle(pending)
+    assert reads.count == 0
+    assert trainer.sums.terms["total"] == sum(totals)
+    assert trainer.sums.waiting == 1.0
+
+
+def test_a_step_reads_no_value_back(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.check_every = 10  # as on a GPU; on a CPU each step is checked before it is taken
+    with _HostReads() as reads:
+        trainer.step(_batch(0, 0), 0, 0)
+    assert reads.count == 0

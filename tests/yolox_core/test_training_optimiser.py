@@ -13,7 +13,7 @@ from torch import nn
 from yolox_core.build import build_detector
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 from yolox_core.training.ema import ModelEMA
-from yolox_core.training.optimiser import build_optimizer, learning_rate
+from yolox_core.training.optimiser import build_optimizer, learning_rate, load_optimizer
 
 CONFIG = TrainConfig(epochs=20, warmup_epochs=2, closing_epochs=3, learning_rate=0.4)
 
@@ -26,6 +26,20 @@ def test_weight_decay_on_convolution_weights_only() -> None:
     assert all(p.ndim == 4 for p in decayed["params"])
     assert all(p.ndim == 1 for p in plain["params"])
     assert len(decayed["params"]) + len(plain["params"]) == len(list(detector.parameters()))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_checkpoint_of_another_device_does_not_decide_how_the_step_is_computed(fused: bool) -> None:
+    here, there = (build_optimizer(nn.Conv2d(3, 4, 1), CONFIG, fused=how) for how in (fused, not fused))
+    for parameter in there.param_groups[0]["params"]:
+        parameter.grad = torch.ones_like(parameter)
+    there.step()
+    load_optimizer(here, there.state_dict())
+    assert [bool(group["fused"]) for group in here.param_groups] == [fused, fused]
+    momenta = [state["momentum_buffer"] for state in here.state.values()]
+    assert len(momenta) == 1
+    assert momenta[0].mean() == pytest.approx(1, abs=1e-2)
+    assert getattr(here, "_step_supports_amp_scaling", False) is fused
 
 
 @pytest.mark.parametrize(

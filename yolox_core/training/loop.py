@@ -11,7 +11,7 @@ import logging
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ from yolox_core.structures import Targets
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World, average_batch_norm, batch_norm_buffers
 from yolox_core.training.ema import ModelEMA
-from yolox_core.training.optimiser import build_optimizer, learning_rate, set_learning_rate
+from yolox_core.training.optimiser import build_optimizer, learning_rate, load_optimizer, set_learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,9 @@ class _EpochSums:
     seconds: float = 0.0
     waiting: float = 0.0
 
-    def add(self, losses: dict[str, Tensor], waiting: float) -> None:
+    def add(self, losses: Mapping[str, float], waiting: float) -> None:
         for name, value in losses.items():
-            self.terms[name] = self.terms.get(name, 0.0) + float(value)
+            self.terms[name] = self.terms.get(name, 0.0) + value
         self.iterations += 1
         self.waiting += waiting
 
@@ -131,7 +131,7 @@ class Trainer:
         self.iterations_per_epoch = config.iterations_per_epoch(images)
         self.detector = detector.to(world.device).to(memory_format=torch.channels_last)
         self.ema = ModelEMA(self.detector, config.ema_decay, config.ema_ramp)
-        self.optimizer = build_optimizer(self.detector, config)
+        self.optimizer = build_optimizer(self.detector, config, fused=world.device.type == "cuda")
         self.mixed = config.mixed_precision and world.device.type == "cuda"
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.mixed)
         self.model: nn.Module = self.detector
@@ -161,7 +161,7 @@ class Trainer:
             for buffer, value in zip(batch_norm_buffers(self.detector), own, strict=True):
                 buffer.copy_(value)
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if state["scaler"]:  # empty from a run in single precision
             self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"])
@@ -219,7 +219,7 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if not self.mixed and self.check_every == 1 and not torch.isfinite(norm):
             # before the step, so that the weights of the last checkpoint and of the moment stay usable
-            self._refuse(f"iteration {iteration + 1}", losses, float(norm))
+            self._refuse(f"iteration {iteration + 1}", _read_back([losses])[0], float(norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update()
@@ -227,15 +227,14 @@ class Trainer:
 
     def _settle(self, pending: list[_Step]) -> None:
         """Read back the losses of the last iterations and stop when one is not finite."""
-        bad: tuple[str, dict[str, Tensor], float] | None = None
-        for step in pending:
-            norm = float(step.losses.pop("gradient_norm"))
-            total = float(step.losses["total"])
+        bad: tuple[str, dict[str, float], float] | None = None
+        for step, losses in zip(pending, _read_back([step.losses for step in pending]), strict=True):
+            norm, total = losses.pop("gradient_norm"), losses["total"]
             # in mixed precision the scaler skips steps whose gradients overflow; a bad loss is no overflow
             finite = math.isfinite(total) and (self.mixed or math.isfinite(norm))
             if not finite and bad is None:
-                bad = (step.name(), step.losses, norm)
-            self.sums.add(step.losses, step.waiting)
+                bad = (step.name(), losses, norm)
+            self.sums.add(losses, step.waiting)
             self.hooks.on_iteration(self.epoch, step.iteration, total)
         now = time.perf_counter()
         seconds, self._settled_at = now - self._settled_at, now
@@ -247,8 +246,8 @@ class Trainer:
         self._check_scale()
         pending.clear()
 
-    def _refuse(self, where: str, losses: dict[str, Tensor], norm: float) -> None:
-        terms = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
+    def _refuse(self, where: str, losses: Mapping[str, float], norm: float) -> None:
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         raise NonFiniteLossError(
             f"the loss or its gradient is not finite in epoch {self.epoch + 1}, {where} "
             f"({terms or 'on another process'}; gradient norm {norm:.4g}); lower the learning rate, or look "
@@ -334,6 +333,13 @@ class Trainer:
             if required:
                 raise
             log.warning("no checkpoint this time: %s; training goes on, free some space", error)
+
+
+def _read_back(steps: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
+    """The values of every step as numbers, by one copy from the device: each copy waits for its queue."""
+    values = torch.stack([torch.stack([v.detach().float() for v in step.values()]) for step in steps])
+    rows = values.cpu().tolist()
+    return [dict(zip(step, row, strict=True)) for step, row in zip(steps, rows, strict=True)]
 
 
 def averaged_over_processes(detector: Detector, world: World) -> DistributedDataParallel:

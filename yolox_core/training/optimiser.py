@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,8 +11,12 @@ from torch import nn
 from yolox_core.config import TrainConfig
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    """Nesterov SGD; weight decay on the weights of convolutions only, not on biases and norms."""
+def build_optimizer(model: nn.Module, config: TrainConfig, fused: bool = False) -> torch.optim.SGD:
+    """Nesterov SGD; weight decay on the weights of convolutions only, not on biases and norms.
+
+    fused: one kernel for all weights, which also leaves out the step of overflown gradients by itself; the
+    loss scaler of mixed precision would otherwise wait for the device at every step.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for module in model.modules():
@@ -26,7 +31,16 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
         lr=config.learning_rate,
         momentum=config.momentum,
         nesterov=True,
+        fused=fused or None,
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore momenta and settings but for how the step is computed, which belongs to this device."""
+    fused = [group["fused"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, value in zip(optimizer.param_groups, fused, strict=True):
+        group["fused"] = value
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations_per_epoch: int) -> float:

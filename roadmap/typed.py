@@ -14,6 +14,8 @@ from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from yolox_core.config import NEUTRAL
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
@@ -22,9 +24,6 @@ T = TypeVar("T")
 
 #: An error names this many wrong keys.
 _SAID = 6
-
-#: Metadata of a field that was added after runs had been recorded: what those runs did.
-NEUTRAL = "neutral"
 
 
 def parse(cls: type[T], data: Any, where: str = "", whole: bool = False) -> T:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,25 +211,23 @@ def _deciding(folder: Path) -> Iterator[None]:
 
     Raises ValueError when another one takes too long.
     """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=_PATIENCE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"another submission holds {folder / '.lock'} (process {os.getpid()} waited {_PATIENCE} s); try "
+            "again when it is done"
+        ) from error
     except OSError as error:
         raise ValueError(
             f"cannot write to {folder}: {error.strerror}{whose(folder)}; choose another --runs, or share the "
             "folder (a common group, chmod g+ws, umask 002)"
         ) from error
-    with lock as file:
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    raise ValueError(
-                        f"another submission holds {folder / '.lock'} (process {os.getpid()} waited "
-                        f"{_PATIENCE} s); try again when it is done"
-                    ) from error
-                time.sleep(0.1)
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,6 +1,7 @@
 """What a detector and its training are made of, as plain data.
 
-Standard library only: command lines read this module and must answer at once.
+Light: command lines read this module and must answer at once. The annotations say what values are legal
+(docs/settings.md lists them); whatever reads a file or a command line checks them.
 Defaults are the paper's values (arXiv 2107.08430 §2.1); where the paper is silent they are the
 official code's (version 0.3.0).
 """
@@ -11,8 +12,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
-AnchorShapes = tuple[tuple[tuple[int, int], ...], ...]
+from annotated_types import Ge, Gt, Interval, MultipleOf
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Decay = Annotated[float, Interval(ge=0, lt=1)]
+Weight = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Whole = Annotated[int, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Side = Annotated[int, Ge(32), MultipleOf(32)]
+
+#: Per level (width, height) of each anchor in pixels.
+AnchorShapes = tuple[tuple[tuple[Count, Count], ...], ...]
 
 #: YOLOv3's nine anchors clustered on COCO, (width, height) in pixels, per level of stride 8, 16, 32
 #: (arXiv 1804.02767 §2.3).
@@ -22,14 +35,34 @@ YOLOV3_ANCHORS: AnchorShapes = (
     ((116, 90), (156, 198), (373, 326)),
 )
 
-BACKBONES = ("darknet53", "csp-darknet")
-ACTIVATIONS = ("leaky_relu", "silu")
-SIMOTA_GEOMETRIES = ("box-or-center", "center")
+Backbone = Literal["darknet53", "csp-darknet"]
+Activation = Literal["leaky_relu", "silu"]
+SimotaGeometry = Literal["box-or-center", "center"]
+BACKBONES: tuple[str, ...] = get_args(Backbone)
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+SIMOTA_GEOMETRIES: tuple[str, ...] = get_args(SimotaGeometry)
+
+#: Metadata of a field that was added after runs had been recorded; see :func:`later`.
+NEUTRAL = "neutral"
+
+
+def later(default: Any, neutral: Any) -> Any:
+    """A field of a recipe that was added after runs had been recorded (docs/decisions/0080-identity.md).
+
+    neutral: what runs did before there was the field. It is filled in when their records are read, and left
+    out of the hash, so that they keep their names and a recipe with it is the same recipe as theirs.
+    """
+    return field(default=default, metadata={NEUTRAL: neutral})
 
 
 def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _ascending(name: str, bounds: tuple[float, float]) -> None:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{name} must go from the smaller to the larger, not {bounds[0]:g} to {bounds[1]:g}")
 
 
 @dataclass(frozen=True)
@@ -66,13 +99,13 @@ class AssignerConfig:
     one_to_one_alpha: exponent of the IoU in the one-to-one matching quality (NMS-free).
     """
 
-    simota_geometry: str = "box-or-center"
-    center_radius: float = 2.5
-    iou_cost: float = 3.0
-    candidates: int = 10
-    ignore_iou: float = 0.7
-    scale_ranges: tuple[float, ...] = (64.0, 128.0)
-    one_to_one_alpha: float = 0.8
+    simota_geometry: SimotaGeometry = "box-or-center"
+    center_radius: Positive = 2.5
+    iou_cost: Weight = 3.0
+    candidates: Count = 10
+    ignore_iou: Share = 0.7
+    scale_ranges: tuple[Positive, ...] = (64.0, 128.0)
+    one_to_one_alpha: Share = 0.8
 
     def __post_init__(self) -> None:
         _choose("simota_geometry", self.simota_geometry, SIMOTA_GEOMETRIES)
@@ -82,11 +115,11 @@ class AssignerConfig:
 class LossConfig:
     """Weights of the loss terms; each term is a sum divided by the number of positives."""
 
-    box: float = 5.0
-    objectness: float = 1.0
-    classification: float = 1.0
-    l1: float = 1.0
-    one_to_one: float = 1.0
+    box: Weight = 5.0
+    objectness: Weight = 1.0
+    classification: Weight = 1.0
+    l1: Weight = 1.0
+    one_to_one: Weight = 1.0
     #: Multiply class targets by the matched IoU (the "IoU-aware" part of the official code).
     iou_aware: bool = True
 
@@ -101,14 +134,14 @@ class ModelConfig:
     """
 
     name: str = "yolox-darknet53"
-    backbone: str = "darknet53"
-    depth: float = 1.0
-    width: float = 1.0
+    backbone: Backbone = "darknet53"
+    depth: Positive = 1.0
+    width: Positive = 1.0
     depthwise: bool = False
-    activation: str = "leaky_relu"
-    num_classes: int = 80
-    head_width: int = 256
-    strides: tuple[int, ...] = (8, 16, 32)
+    activation: Activation = "leaky_relu"
+    num_classes: Count = 80
+    head_width: Count = 256
+    strides: tuple[Count, ...] = (8, 16, 32)
     anchors: AnchorShapes = YOLOV3_ANCHORS
     assigner: AssignerConfig = field(default_factory=AssignerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -174,15 +207,19 @@ class AugmentationConfig:
     translate: ± share of the image side.
     """
 
-    flip: float = 0.5
-    hsv: tuple[float, float, float] = (5.0, 30.0, 30.0)
-    mosaic: float = 1.0
-    mosaic_scale: tuple[float, float] = (0.1, 2.0)
-    degrees: float = 10.0
-    shear: float = 2.0
-    translate: float = 0.1
-    mixup: float = 1.0
-    mixup_scale: tuple[float, float] = (0.5, 1.5)
+    flip: Share = 0.5
+    hsv: tuple[Weight, Weight, Weight] = (5.0, 30.0, 30.0)
+    mosaic: Share = 1.0
+    mosaic_scale: tuple[Positive, Positive] = (0.1, 2.0)
+    degrees: Annotated[float, Interval(ge=0, le=180)] = 10.0
+    shear: Annotated[float, Interval(ge=0, lt=90)] = 2.0
+    translate: Share = 0.1
+    mixup: Share = 1.0
+    mixup_scale: tuple[Positive, Positive] = (0.5, 1.5)
+
+    def __post_init__(self) -> None:
+        _ascending("mosaic_scale", self.mosaic_scale)
+        _ascending("mixup_scale", self.mixup_scale)
 
 
 @dataclass(frozen=True)
@@ -194,24 +231,24 @@ class TrainConfig:
     augmentation (then with an L1 term) and with the learning rate at its floor.
     """
 
-    epochs: int = 300
-    warmup_epochs: int = 5
-    closing_epochs: int = 15
-    batch_size: int = 128
-    learning_rate: float = 0.02
-    floor_ratio: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    ema_decay: float = 0.9998
-    ema_ramp: int = 2000
-    image_size: int = 640
-    multiscale: tuple[int, int] = (448, 832)
-    multiscale_interval: int = 10
-    evaluate_every: int = 10
-    confidence: float = 0.01
-    final_confidence: float = 0.001
-    nms_iou: float = 0.65
-    max_objects: int = 120
+    epochs: Count = 300
+    warmup_epochs: Whole = 5
+    closing_epochs: Whole = 15
+    batch_size: Count = 128
+    learning_rate: Positive = 0.02
+    floor_ratio: Share = 0.05
+    momentum: Decay = 0.9
+    weight_decay: Weight = 5e-4
+    ema_decay: Decay = 0.9998
+    ema_ramp: Count = 2000
+    image_size: Side = 640
+    multiscale: tuple[Side, Side] = (448, 832)
+    multiscale_interval: Count = 10
+    evaluate_every: Count = 10
+    confidence: Share = 0.01
+    final_confidence: Share = 0.001
+    nms_iou: Share = 0.65
+    max_objects: Count = 120
     mixed_precision: bool = True
     pretrained: str = ""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -222,7 +259,11 @@ class TrainConfig:
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError("epochs and batch_size must be at least 1")
         if self.warmup_epochs + self.closing_epochs > self.epochs:
-            raise ValueError("warmup_epochs + closing_epochs must not exceed epochs")
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) + closing_epochs ({self.closing_epochs}) "
+                f"must not exceed epochs ({self.epochs})"
+            )
+        _ascending("multiscale", self.multiscale)
 
     def iterations_per_epoch(self, images: int) -> int:
         """Whole batches in ``images`` training images; at least one (a small dataset then wraps around)."""

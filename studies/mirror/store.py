@@ -7,13 +7,14 @@ more than a second.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from roadmap.redaction import without_secrets
 from studies.mirror.own_store import follow_folder, make_store, store_file
@@ -125,6 +126,5 @@ def prepare_store(file: Path, runs: Path) -> None:
 def store_lock(runs: Path) -> Iterator[None]:
     """One process at a time, among those that share the folder of runs, looks for or creates MLflow runs."""
     runs.mkdir(parents=True, exist_ok=True)
-    with (runs / ".mlflow.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(runs / ".mlflow.lock"):
         yield

@@ -34,7 +34,9 @@ def changed(value: Any, name: str) -> Any:
         return OTHER[name]
     if isinstance(value, bool):
         return not value
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):
+        return value / 2 + 0.01
+    if isinstance(value, int):
         return value + 1
     if isinstance(value, str):
         return value + "x"

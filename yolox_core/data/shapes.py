@@ -7,19 +7,16 @@ bits, on the version of OpenCV).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from yolox_core.config import ShapesSpec
 from yolox_core.data.shapes_drawing import draw_scene
@@ -40,7 +37,7 @@ def ensure_shapes_dataset(root: Path, spec: ShapesSpec | None = None) -> Path:
     if is_complete(folder, spec):
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    with _lock(root / f".{folder.name}.lock"):
+    with FileLock(root / f".{folder.name}.lock"):
         if not is_complete(folder, spec):  # another process may have made it while this one waited
             _replace(folder, spec)
     return folder
@@ -120,12 +117,3 @@ def _content_hash(folder: Path) -> str:
         digest.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
         digest.update(data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock file; the operating system frees it when the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(str(os.getpid()))
-        yield

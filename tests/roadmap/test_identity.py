@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.records.collect import collect
-from roadmap.protocols import COCO_2017, PROTOCOLS, model_recipe, stage_recipe
+from roadmap.models import model_recipe
+from roadmap.protocols import COCO_2017, PROTOCOLS
 from roadmap.recipe import Recipe, checked, recipe_from_json, to_json
 from roadmap.record import RunFolder, find_runs
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_recipe
 from roadmap.typed import parse
 from tests.roadmap.recipes import SHAPES, recipe
 from yolox_core.config import MODELS, later

@@ -17,21 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.judging.verdicts import Verdict
-from reports.pages import latex, page
+from reports.pages import content, latex, markdown, text, webpage
 from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
+from reports.pages.data import as_json
 from reports.pages.section import Section
-from reports.pages.webpage import html_page
+from reports.pages.validation import validation_picture
 from reports.records.collect import Collection, collect
 from reports.records.groups import group_runs
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows, table_caption
 from reports.tables.images import steps_over_images
 from reports.tables.steps import Table2, build_table2
-from reports.tables.verdicts import Judged, judge_all, verdict_grid, verdict_records
+from reports.tables.verdicts import Judged, judge_all, verdict_records
 from roadmap.record import write_atomic
 
 if TYPE_CHECKING:
-    from reports.figures.catalogue import Drawn
+    from reports.blocks import Figure
 
 MANIFEST = "report.json"
 
@@ -87,13 +88,13 @@ def build_report(
         caption = table_caption(table)
         drawn = _draw(table, folder) if figures else ()
         over_images = steps_over_images(group) if images else None
-        sections.append(
-            Section(group, table, grid, caption, deviation_rows(group), folder, drawn, over_images)
-        )
+        picture = validation_picture(table, folder) if figures else None
+        deviations = deviation_rows(group)
+        sections.append(Section(group, table, grid, caption, deviations, folder, drawn, picture, over_images))
     judged = judge_all(collection.runs)
     files = [path for section in sections for path in _write_section(section)]
     files += _write_pages(collection, sections, judged, read_assumptions(decisions), out)
-    data = page.as_json(collection, sections, judged)
+    data = as_json(collection, sections, judged)
     data["files"] = sorted(path.relative_to(out).as_posix() for path in [*files, out / MANIFEST])
     _remove_stale(out, data["files"])
     _write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
@@ -101,25 +102,25 @@ def build_report(
         study,
         out,
         tuple(out / name for name in data["files"]),
-        page.summary(collection, sections, judged),
+        text.render(content.summary_blocks(collection, sections, judged)),
         tuple(item.best for item in judged),
         data,
     )
 
 
-def _draw(table: Table2, folder: Path) -> tuple[Drawn, ...]:
+def _draw(table: Table2, folder: Path) -> tuple[Figure, ...]:
     from reports.figures.catalogue import draw_all  # matplotlib: only when something is drawn
 
     return draw_all(table, folder)
 
 
 def _write_section(section: Section) -> list[Path]:
-    name = section.table_name
-    files = [section.folder / f"{name}.{kind}" for kind in ("md", "tex", "csv")]
-    _write(files[0], page.markdown_table(section))
-    _write(files[1], page.latex_table(section))
+    files = [section.table_file(kind) for kind in ("md", "tex", "csv")]
+    _write(files[0], markdown.render([section.main_table], section.folder))
+    _write(files[1], latex.table(section.main_table))
     _write(files[2], table2_text.csv_text(section.table))
-    return files + [path for figure in section.figures for path in figure.files]
+    figures = section.figures + ((section.picture,) if section.picture else ())
+    return files + [path for figure in figures for path in figure.files]
 
 
 def _write_pages(
@@ -129,21 +130,18 @@ def _write_pages(
     assumptions: Sequence[Assumption],
     out: Path,
 ) -> list[Path]:
-    title = page.title(collection)
-    inputs = [rf"\input{{{s.group.slug}/{s.table_name}.tex}}" for s in sections]
-    touched = [item for item in judged if item.touched]
+    blocks = content.page_blocks(collection, sections, judged, assumptions, out / "report.html")
     pages = {
-        "report.md": page.markdown_page(collection, sections, judged, assumptions),
-        "report.html": html_page(collection, sections, judged, assumptions, title),
+        "report.html": webpage.render(blocks),
+        "report.md": markdown.render(blocks, out),
+        "report.tex": latex.render(blocks, out),
         "verdicts.csv": table2_text.to_csv(verdict_records(judged)),
     }
-    if touched:
-        inputs.append(r"\input{verdicts.tex}")
-        caption, label = page.verdicts_caption(judged), f"tab:verdicts-{collection.study}"
-        pages["verdicts.tex"] = latex.table(verdict_grid(touched), None, caption, label)
-    pages["report.tex"] = latex.document(inputs, title)
-    for name, text in pages.items():
-        _write(out / name, text)
+    verdicts = content.verdict_table(collection, judged)
+    if verdicts is not None:
+        pages["verdicts.tex"] = latex.table(verdicts)
+    for name, page in pages.items():
+        _write(out / name, page)
     return [out / name for name in pages]
 
 
@@ -161,5 +159,5 @@ def _remove_stale(out: Path, files: Sequence[str]) -> None:
                 path.parent.rmdir()
 
 
-def _write(path: Path, text: str) -> None:
-    write_atomic(path, text.encode())
+def _write(path: Path, content: str) -> None:
+    write_atomic(path, content.encode())

@@ -23,7 +23,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """group: the heading above (empty for none). title: the column's own heading."""
+    """group: the heading above (empty for none). title: the column's own heading.
+
+    align: ``r`` for figures, ``l`` for names, ``p`` for text that may wrap.
+    """
 
     group: str
     title: str
@@ -64,10 +67,10 @@ class Grid:
         return tuple(result)
 
 
-def plain_grid(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Grid:
-    """A grid of left-aligned text."""
+def plain_grid(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], long: Sequence[str] = ()) -> Grid:
+    """A grid of left-aligned text. long: titles of columns whose text may wrap."""
     cells = tuple(tuple(Cell(text, kind="label") for text in row) for row in rows)
-    return Grid(tuple(Column("", title, "l") for title in titles), cells)
+    return Grid(tuple(Column("", title, "p" if title in long else "l") for title in titles), cells)
 
 
 def text_table(grid: Grid) -> str:
@@ -98,4 +101,4 @@ def _heading_line(grid: Grid, widths: list[int]) -> str:
 
 def _line(texts: list[str], widths: list[int], grid: Grid) -> str:
     pairs = zip(texts, widths, grid.columns, strict=True)
-    return "  ".join(t.ljust(w) if c.align == "l" else t.rjust(w) for t, w, c in pairs)
+    return "  ".join(t.rjust(w) if c.align == "r" else t.ljust(w) for t, w, c in pairs)

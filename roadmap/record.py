@@ -45,6 +45,9 @@ Amount = Annotated[float, Ge(0)]
 #: A percentage, with room for the last bit of a mean; None where COCO leaves it undefined.
 Percent = Annotated[float, Interval(ge=0, le=100 + 1e-9)] | None
 
+#: Validation images with true and predicted boxes; drawn by the mirror, shown by reports.
+PICTURE = "validation.jpg"
+
 
 class RunLockedError(RuntimeError):
     """Another process works on the same run."""

@@ -8,25 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from reports import blocks
 from reports.figures import curves, head_curves, roadmap, tradeoffs
 from reports.figures.style import drawing, save
 from reports.records.groups import Group
-from reports.tables.caption import curve_sentence
+from reports.tables.caption import curve_sentence, short_caption
 from reports.tables.steps import Table2, leading
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure's files (PNG, SVG, PDF), its heading and what it shows."""
-
-    name: str
-    title: str
-    text: str
-    files: tuple[Path, ...]
-
-    def file(self, kind: str) -> Path:
-        """Its file of a format, e.g. ``svg``."""
-        return next(path for path in self.files if path.suffix == f".{kind}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,7 @@ _ENTRIES = (
 MOST_ARMS = 16
 
 
-def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
+def draw_all(table: Table2, folder: Path) -> tuple[blocks.Figure, ...]:
     """Draw every figure that has something to show; files go to ``folder``.
 
     Of a study with many arms, those of the highest AP.
@@ -99,7 +86,7 @@ def draw_all(table: Table2, folder: Path) -> tuple[Drawn, ...]:
             figure = entry.draw(shown)
             if figure is not None:
                 files = save(figure, folder, entry.name)
-                drawn.append(
-                    Drawn(entry.name, entry.title, entry.text + entry.more(table.group) + note, files)
-                )
+                text = entry.text + entry.more(table.group) + note
+                conditions = short_caption(table.group)
+                drawn.append(blocks.Figure(entry.name, entry.title, text, conditions, files))
     return tuple(drawn)

@@ -1,15 +1,37 @@
-"""Grids as LaTeX with booktabs, and a whole document around them.
+"""Blocks as LaTeX: tables that stand alone with booktabs, and a whole document.
 
-A fragment needs ``booktabs`` only (and UTF-8 input, LaTeX's default). Every name is escaped: run ids,
-hardware and dataset names hold underscores, ampersands and percent signs.
+A table with a caption is a float that needs ``booktabs`` only (and UTF-8 input, LaTeX's default), for a
+paper; the others run over pages. Every name is escaped: run ids, hardware and dataset names hold
+underscores, ampersands and percent signs.
 """
 
 from __future__ import annotations
 
+import os.path
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from reports.grid import Cell, Grid
-from reports.tables.caption import Caption
+from reports.blocks import (
+    Block,
+    Blocks,
+    Caption,
+    Code,
+    Details,
+    Figure,
+    Files,
+    Gallery,
+    Heading,
+    Items,
+    Prose,
+    Strong,
+    Table,
+    Terms,
+    Text,
+    Warn,
+    spans,
+)
+from reports.grid import Cell, Column, Grid
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -23,6 +45,9 @@ _ESCAPES = {
 
 #: A column of text that wraps, of a width that leaves room for a few others.
 _PARAGRAPH = r"p{0.155\linewidth}"
+#: Points: the width of the text, of an average character at the size of long tables, and of the narrowest
+#: column of words.
+_LINE, _CHARACTER, _NARROWEST = 493.0, 4.2, 60.0
 
 
 def escape(text: str) -> str:
@@ -30,24 +55,30 @@ def escape(text: str) -> str:
     return "".join(_character(c) for c in text)
 
 
-def table(grid: Grid, halves: Sequence[tuple[str, ...]] | None, caption: Caption, label: str) -> str:
-    """A floating ``table*``: a tabular per half (headings of columns), run ids and deviations below.
+def table(block: Table) -> str:
+    """A floating ``table*``: a tabular per part, run ids and deviations below. The block has a caption.
 
-    In one tabular the columns of the main table would be wider than a page; None leaves a grid whole.
+    In one tabular the columns of the main table would be wider than a page.
     """
-    parts = [tabular(grid.only(headings)) for headings in halves] if halves else [tabular(grid)]
+    assert block.caption is not None
+    grid = block.brief or block.grid
     below = [rf"Run ids: {_run_ids(grid)}."] if grid.notes else []
-    below += [escape(sentence) for sentence in caption.below]
+    if block.brief is not None:
+        below.append(
+            f"Shown: the {len(block.brief.rows)} of {len(block.grid.rows)} rows with the highest AP; "
+            "the CSV file holds all."
+        )
+    below += [escape(sentence) for sentence in block.caption.below]
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}[!htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4.5pt}%"
-        if halves
+        if block.parts
         else r"\centering\scriptsize\setlength{\tabcolsep}{3pt}%",
-        rf"\caption{{{_caption(caption)}}}",
-        rf"\label{{{label}}}",
+        rf"\caption{{{_caption(block.caption)}}}",
+        *([rf"\label{{{block.label}}}"] if block.label else []),
         r"\vspace{4pt}",
-        "\n\\par\\medskip\n".join(parts),
+        "\n\\par\\medskip\n".join(tabular(piece) for _, piece in block.pieces(grid)),
         *(rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize\raggedright {text}}}" for text in below),
         r"\end{table*}",
     ]
@@ -56,47 +87,170 @@ def table(grid: Grid, halves: Sequence[tuple[str, ...]] | None, caption: Caption
 
 def tabular(grid: Grid) -> str:
     """The bare tabular; a gap separates the groups of columns."""
-    lines = [rf"\begin{{tabular}}{{@{{}}{_alignment(grid)}@{{}}}}", r"\toprule"]
-    spans = grid.spans()
-    if any(heading for heading, _ in spans):
+    start = rf"\begin{{tabular}}{{@{{}}{_alignment(grid)}@{{}}}}"
+    roomy = r" \addlinespace" if "p" in _alignment(grid) else ""
+    rows = [row + roomy for row in _rows(grid)]
+    return "\n".join([start, r"\toprule", *_head(grid), r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"])
+
+
+def long_table(grid: Grid) -> str:
+    """A table that may run over pages, as wide as the text at most: columns of words share what is left."""
+    widths = _widths(grid)
+    aligns = [
+        "p" if width else c.align.replace("p", "l") for c, width in zip(grid.columns, widths, strict=True)
+    ]
+    columns = tuple(Column(c.group, c.title, align) for c, align in zip(grid.columns, aligns, strict=True))
+    letters = "".join(
+        f"p{{{width:.1f}pt}}" if width else align for align, width in zip(aligns, widths, strict=True)
+    )
+    fitted = Grid(columns, grid.rows)
+    lines = [
+        r"{\scriptsize\setlength{\tabcolsep}{3pt}\setlength{\LTleft}{0pt}%",
+        rf"\begin{{longtable}}{{@{{}}{letters}@{{}}}}",
+        r"\toprule", *_head(fitted), r"\midrule", r"\endhead", *_rows(fitted), r"\bottomrule",
+        r"\end{longtable}}",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _widths(grid: Grid) -> list[float]:
+    """Points that a column of words is wide; 0 for a column that is as wide as its content."""
+    natural = [
+        _CHARACTER * max(len(text) for text in (column.title, *(row[i].text for row in grid.rows)))
+        for i, column in enumerate(grid.columns)
+    ]
+    room = _LINE - 6 * len(natural)
+    wrapped = {i for i, column in enumerate(grid.columns) if column.align == "p"}
+    while sum(natural) > room:
+        fixed = sum(width for i, width in enumerate(natural) if i not in wrapped)
+        rest = [i for i, c in enumerate(grid.columns) if i not in wrapped and c.align == "l"]
+        if (wrapped and fixed + _NARROWEST * len(wrapped) <= room) or not rest:
+            break
+        wrapped.add(max(rest, key=lambda i: natural[i]))
+    if sum(natural) <= room:
+        return [0.0] * len(natural)
+    fixed = sum(width for i, width in enumerate(natural) if i not in wrapped)
+    return _shares(natural, wrapped, max(room - fixed, _NARROWEST))
+
+
+def _shares(natural: list[float], wrapped: set[int], room: float) -> list[float]:
+    """Room shared among columns of words: none gets more than it needs, the others the same."""
+    widths = [0.0] * len(natural)
+    left = sorted(wrapped, key=lambda i: natural[i])
+    for place, i in enumerate(left):
+        widths[i] = min(natural[i], room / (len(left) - place))
+        room -= widths[i]
+    return widths
+
+
+def _head(grid: Grid) -> list[str]:
+    lines: list[str] = []
+    spans_ = grid.spans()
+    if any(heading for heading, _ in spans_):
         heads, rules, start = [], [], 1
-        for heading, count in spans:
+        for heading, count in spans_:
             heads.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(heading)}}}" if heading else "")
             if heading:
                 rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
             start += count
         lines += [" & ".join(heads) + r" \\", "".join(rules)]
-    lines.append(" & ".join(escape(column.title) for column in grid.columns) + r" \\")
-    lines.append(r"\midrule")
+    return [*lines, " & ".join(escape(column.title) for column in grid.columns) + r" \\"]
+
+
+def _rows(grid: Grid) -> list[str]:
+    rows = []
     for row in grid.rows:
         cells = [_cell(cell, column.align) for cell, column in zip(row, grid.columns, strict=True)]
-        lines.append(" & ".join(cells) + r" \\" + (r" \addlinespace" if "p" in _alignment(grid) else ""))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+        rows.append(" & ".join(cells) + r" \\")
+    return rows
 
 
 def _cell(cell: Cell, align: str) -> str:
     # Zero width keeps the digits of a column below each other.
     note = rf"\rlap{{\textsuperscript{{{cell.note}}}}}" if cell.note else ""
     # \raggedright redefines the \\ that ends a row.
-    start = r"\raggedright\let\\\tabularnewline " if align == "p" else ""
-    return start + escape(cell.text) + note
+    if align != "p":
+        return escape(cell.text) + note
+    return r"\raggedright\let\\\tabularnewline " + _breakable(cell.text) + note
 
 
-def document(fragments: Sequence[str], title: str) -> str:
-    """A document that shows the fragments, for pdflatex."""
-    body = "\n\\clearpage\n".join(fragments)
+def render(blocks: Blocks, folder: Path) -> str:
+    """A document for pdflatex, to be compiled in ``folder``."""
     return "\n".join(
         [
             r"\documentclass[10pt]{article}",
             r"\usepackage[a4paper,margin=18mm]{geometry}",
-            r"\usepackage{booktabs}",
+            r"\usepackage{booktabs,longtable,graphicx}",
+            r"\setlength{\parindent}{0pt}\setlength{\parskip}{4pt plus 2pt}\emergencystretch=3em",
             r"\begin{document}",
-            rf"\section*{{{escape(title)}}}",
-            body,
+            *(part for block in blocks for part in _block(block, folder)),
             r"\end{document}",
             "",
         ]
     )
+
+
+def _block(block: Block, folder: Path) -> list[str]:
+    match block:
+        case Heading():
+            command = (r"\section*", r"\section*", r"\subsection*")[min(block.level, 3) - 1]
+            # Floats of one part stay out of the next.
+            return [*([r"\clearpage"] if block.level == 2 else []), rf"{command}{{{escape(block.text)}}}"]
+        case Prose():
+            return [_text(block.text) + r"\par"]
+        case Warn():
+            return [rf"\textbf{{Warning:}} {_breakable(block.text)}\par"]
+        case Table():
+            title = [rf"\textbf{{{escape(block.title)}}}\par"] if block.title else []
+            return [table(block)] if block.caption else [*title, long_table(block.brief or block.grid)]
+        case Items():
+            return _list("itemize", [rf"\item {_text(item)}" for item in block.items])
+        case Terms():
+            pairs = [rf"\item[{{{escape(term)}}}] {_breakable(text)}" for term, text in block.pairs]
+            return _list("description", pairs)
+        case Details():
+            inside = [part for inner in block.blocks for part in _block(inner, folder)]
+            return [rf"\textbf{{{escape(block.summary)}}}\par", *inside]
+        case Figure():
+            return _float([block], folder, 1.0)
+        case Gallery():
+            rows = [block.figures[i : i + 2] for i in range(0, len(block.figures), 2)]
+            return [line for row in rows for line in _float(row, folder, 0.48)]
+        case Files():
+            return []
+
+
+def _float(figures: Sequence[Figure], folder: Path, width: float) -> list[str]:
+    """Figures side by side, each a share of the line wide, with their tops in line."""
+    lines = [r"\begin{figure}[!htbp]", r"\centering"]
+    for figure in figures:
+        path = Path(os.path.relpath(figure.file("pdf", "jpg", "png"), folder)).as_posix()
+        conditions = _breakable(figure.conditions)
+        text = rf"\textbf{{{escape(figure.title)}.}} {escape(figure.text)} \textbf{{{conditions}}}"
+        lines += [
+            rf"\begin{{minipage}}[t]{{{width}\linewidth}}\vspace{{0pt}}\centering\small",
+            rf"\includegraphics[width=\linewidth]{{{path}}}",
+            rf"\caption{{{text}}}",
+            r"\end{minipage}\hfill",
+        ]
+    return [*lines, r"\end{figure}"]
+
+
+def _list(name: str, items: list[str]) -> list[str]:
+    return [rf"\begin{{{name}}}", *items, rf"\end{{{name}}}"] if items else []
+
+
+def _text(text: Text) -> str:
+    parts = []
+    for span in spans(text):
+        match span:
+            case Strong():
+                parts.append(rf"\textbf{{{escape(span.text)}}}")
+            case Code():
+                parts.append(rf"\texttt{{{escape(span.text)}}}")
+            case _:
+                parts.append(_breakable(span))
+    return "".join(parts)
 
 
 def _caption(caption: Caption) -> str:
@@ -110,8 +264,13 @@ def _run_ids(grid: Grid) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Run ids may break after their hyphens."""
-    return escape(text).replace("-", r"-\allowbreak{}")
+    """Text in which long words (run ids, hashes, paths) may break, behind a hyphen, dot or slash first."""
+    words = []
+    for word in text.split(" "):
+        pieces: list[str] = re.split(r"(?<=[-_./=,])", word) if len(word) > 12 else [word]
+        pieces = [piece[i : i + 16] for piece in pieces for i in range(0, len(piece), 16)]
+        words.append(r"\allowbreak{}".join(escape(piece) for piece in pieces))
+    return " ".join(words)
 
 
 def _alignment(grid: Grid) -> str:

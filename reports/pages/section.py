@@ -1,25 +1,45 @@
-"""What a report says about one group of comparable runs, before it becomes a page."""
+"""One group of comparable runs as a part of the page."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from reports.grid import Grid
+from reports.blocks import (
+    Block,
+    Caption,
+    Figure,
+    Files,
+    Gallery,
+    Heading,
+    Prose,
+    Table,
+    Warn,
+)
+from reports.grid import Grid, plain_grid
 from reports.records.groups import Group
-from reports.tables.caption import Caption, DeviationRow
-from reports.tables.steps import Table2
+from reports.tables import columns as table2_text
+from reports.tables.caption import DeviationRow
+from reports.tables.images import OverImages, image_grid
+from reports.tables.steps import Table2, leading
 
-if TYPE_CHECKING:  # matplotlib stays unloaded until something is drawn
-    from reports.figures.catalogue import Drawn
-    from reports.tables.images import OverImages
+#: Rows that a sheet of paper holds twice.
+SHEET_ROWS = 20
+
+#: What the interval over images says.
+OVER_IMAGES = (
+    "Paired percentile bootstrap over the validation images (1000 resamples), of the detections of each "
+    "run's best evaluated epoch: how much of a gain is the choice of images. It says nothing about how "
+    "another training run would turn out; that is what intervals over seeds are for."
+)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A group's table, in numbers and in text, its caption and deviations, and its figures' files.
+    """A group's table, in numbers and in text, its caption and deviations, and its figures.
 
+    folder: where its files lie. picture: validation images of one run, None where no run has any.
     over_images: gains over validation images, None unless asked for.
     """
 
@@ -29,10 +49,69 @@ class Section:
     caption: Caption
     deviations: tuple[DeviationRow, ...]
     folder: Path
-    figures: tuple[Drawn, ...]
+    figures: tuple[Figure, ...] = ()
+    picture: Figure | None = None
     over_images: OverImages | None = None
 
     @property
     def table_name(self) -> str:
         """File name of the main table without its suffix."""
         return "table2" if any(row.arm is None for row in self.table.rows) else "table"
+
+    def table_file(self, kind: str) -> Path:
+        """The main table's file of a format."""
+        return self.folder / f"{self.table_name}.{kind}"
+
+    @cached_property
+    def main_table(self) -> Table:
+        """The main table, with everything a reader must know about it: it can stand alone."""
+        shown = leading(self.table, SHEET_ROWS)
+        mark = f" ({self.group.mark})" if self.group.mark else ""
+        return Table(
+            self.grid,
+            parts=((f"Accuracy{mark}", table2_text.ACCURACY), (f"Size and speed{mark}", table2_text.COST)),
+            anchor=self.group.slug,
+            caption=self.caption,
+            label=f"tab:{self.group.slug}",
+            brief=None if shown is self.table else table2_text.grid(shown),
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before comparing rows."""
+        return (*self.group.warnings, *self.table.notes)
+
+    def blocks(self) -> list[Block]:
+        """The part of the page."""
+        blocks: list[Block] = [Heading(self.group.title, anchor=f"group-{self.group.slug}")]
+        blocks += [Warn(warning) for warning in self.warnings]
+        blocks += [replace(self.main_table, caption=replace(self.caption, below=()))]
+        kinds = (("Markdown", "md"), ("LaTeX", "tex"), ("CSV", "csv"))
+        blocks.append(
+            Files("The same table as", tuple((name, self.table_file(kind)) for name, kind in kinds))
+        )
+        if self.over_images is not None:
+            blocks += _over_images(self.over_images)
+        if self.figures:
+            blocks += [Heading("Figures", 3), Gallery(self.figures)]
+        if self.picture is not None:
+            blocks += [Heading("Validation images", 3), self.picture]
+        if self.deviations:
+            blocks += [Heading("Deviations from the paper's protocol", 3), Table(self._deviations())]
+        return blocks
+
+    def summary(self) -> list[Block]:
+        """What a terminal shows of it."""
+        mark = f" [{self.group.mark}]" if self.group.mark else ""
+        return [Heading(self.group.title + mark), self.main_table, *map(Warn, self.warnings)]
+
+    def _deviations(self) -> Grid:
+        rows = [(d.field, d.here, d.paper, ", ".join(d.arms) or "all") for d in self.deviations]
+        return plain_grid(("setting", "here", "paper", "arms"), rows)
+
+
+def _over_images(found: OverImages) -> list[Block]:
+    blocks: list[Block] = [Heading("Gains over validation images", 3)]
+    if found.steps:
+        blocks += [Table(image_grid(found)), Prose(OVER_IMAGES)]
+    return blocks + [Warn(f"not computed: {problem}") for problem in found.problems]

@@ -6,25 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
 from reports.tables.steps import LatencyConditions, Table2
 
 #: Set by the data, not by a choice: the paper's fingerprint is unknown.
 _NOT_A_CHOICE = ("dataset.fingerprint",)
-
-
-@dataclass(frozen=True)
-class Caption:
-    """headline: what the table is. mark: why it is not the paper's experiment, empty when it is.
-
-    sentences: conditions, in a fixed order. below: what is too long for above the table.
-    """
-
-    headline: str
-    mark: str
-    sentences: tuple[str, ...]
-    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

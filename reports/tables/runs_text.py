@@ -40,7 +40,8 @@ def environment_grid(runs: Sequence[RunRecord]) -> Grid:
     for run in runs:
         found.setdefault(_environment(run), []).append(run.run)
     rows = [(*key, _names(names)) for key, names in found.items()]
-    return plain_grid(("hardware", "software", "code", "precision", "determinism", "runs"), rows)
+    titles = ("hardware", "software", "code", "precision", "determinism", "runs")
+    return plain_grid(titles, rows, long=("software", "determinism", "runs"))
 
 
 def _environment(run: RunRecord) -> tuple[str, ...]:

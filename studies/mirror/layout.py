@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
-from roadmap.record import Result, RunFolder, read_lines
+from roadmap.record import PICTURE, Result, RunFolder, read_lines
 from roadmap.stages import STAGE_NAMES
 
 AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -33,9 +33,6 @@ _PREFIX = {
     **dict.fromkeys(("seconds", "images_per_second", "data_wait", "memory_mb"), "speed"),
     **dict.fromkeys((*AP_KEYS, "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), "val"),
 }
-
-#: Beside the record's files: validation images with predicted and true boxes (studies/mirror/pictures.py).
-PICTURE = "validation.jpg"
 
 ARTIFACTS = ("recipe.json", "environment.json", "metrics.jsonl", "result.json", "failure.json", PICTURE)
 

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roadmap.record import Result, RunFolder, read_json, write_atomic
-from studies.mirror.layout import PICTURE
+from roadmap.record import PICTURE, Result, RunFolder, read_json, write_atomic
 from yolox_core.data.coco import CocoDataset, ImageError
 
 log = logging.getLogger(__name__)

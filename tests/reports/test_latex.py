@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reports.blocks import Caption, Details, Heading, Items, Prose, Table, Terms, Warn
 from reports.build import Report
 from reports.grid import Cell, Column, Grid
 from reports.pages import latex
-from reports.tables.caption import Caption
 
 pytestmark = [
     pytest.mark.latex,
@@ -73,8 +73,12 @@ def test_any_name_compiles_and_prints_as_it_is(tmp_path: Path) -> None:
     )
     caption = Caption(nasty, nasty, (nasty,), (nasty,))
     source = tmp_path / "nasty.tex"
-    table = latex.table(grid, [("", "G_1")], caption, "tab:x")
-    source.write_text(latex.document([table], nasty), encoding="utf-8")
+    table = Table(grid, parts=((nasty, ("", "G_1")),), caption=caption, label="tab:x")
+    blocks = [
+        *(Heading(nasty, 1), Heading(nasty), Prose(nasty), Warn(nasty), Items((nasty,))),
+        *(Terms(((nasty, nasty),)), Details(nasty, (Table(grid),)), table),
+    ]
+    source.write_text(latex.render(blocks, tmp_path), encoding="utf-8")
     compile_latex(source)
     text = text_of(tmp_path / "nasty.pdf")
     assert r"\input{z}" in text

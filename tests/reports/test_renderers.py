@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports.blocks import Caption, Table
 from reports.grid import Cell, Column, Grid, plain_grid, text_table
 from reports.pages import latex, markdown
-from reports.tables.caption import Caption
 
 GRID = Grid(
     (Column("", "Stage", "l"), Column("AP (%)", "demo"), Column("AP (%)", "paper"), Column("FPS", "paper")),
@@ -95,7 +95,9 @@ def test_latex_spans_groups_with_rules() -> None:
 
 
 def test_latex_table_holds_caption_mark_run_ids_and_deviations() -> None:
-    text = latex.table(GRID, [("", "AP (%)"), ("", "FPS")], CAPTION, "tab:x")
+    text = latex.table(
+        Table(GRID, parts=(("", ("", "AP (%)")), ("", ("", "FPS"))), caption=CAPTION, label="tab:x")
+    )
     assert r"\textbf{Head\_line.} \textbf{DEMO, NOT COCO: 100 \%} On a CPU \& more." in text
     assert text.count(r"\begin{tabular}") == 2
     assert r"run\_1, run\_2" in text

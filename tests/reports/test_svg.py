@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.build import Report
-from reports.pages.assumptions import read_assumptions
-from reports.pages.page_style import style_sheet
+from reports.pages.assumptions import DECISIONS, read_assumptions
 from reports.pages.svg import colors, inline_svg, on_dark
+from reports.pages.webpage import HERE
 
 SVG = (
     '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg xmlns:xlink="http://www.w3.org/1999/xlink" width="10pt" '
@@ -64,31 +64,49 @@ def test_ink_and_lines_can_be_seen_on_dark(color: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["--ink", "--faint", "--link", "--warn", "--good", "--bad", "--paper-cell"])
+@pytest.mark.parametrize("name", ["--ink", "--faint", "--link", "--warn", "--good", "--bad"])
 def test_text_has_the_contrast_that_accessibility_asks_for(scheme: str, name: str) -> None:
-    sheet = style_sheet([])
-    blocks = re.findall(r":root \{([^}]*)\}", sheet)
-    values = dict(re.findall(r"(--[a-z-]+): (#[0-9a-f]{6});", blocks[0 if scheme == "light" else 1]))
-    for background in ("--page", "--panel"):
-        assert contrast(values[name], values[background]) >= 4.5, background
+    blocks = re.findall(r":root \{([^}]*)\}", (HERE / "style.css").read_text(encoding="utf-8"))
+    values = dict(re.findall(r"(--[a-z-]+): ([^;]+);", blocks[0 if scheme == "light" else 1]))
+    page = values["--page"]
+    for background in (page, blended(values["--stripe"], page)):
+        assert contrast(values[name], background) >= 4.5, background
+
+
+def blended(color: str, below: str) -> str:
+    """``rgb(r g b / p%)`` over an opaque colour."""
+    *channels, percent = (float(number) for number in re.findall(r"[\d.]+", color))
+    under = (int(below[i : i + 2], 16) for i in (1, 3, 5))
+    mixed = (c * percent / 100 + u * (1 - percent / 100) for c, u in zip(channels, under, strict=True))
+    return "#" + "".join(f"{round(c):02x}" for c in mixed)
 
 
 def test_every_variable_in_use_is_defined(demo_report: Report) -> None:
     text = (demo_report.out / "report.html").read_text()
     used = set(re.findall(r"var\((--[a-z0-9-]+)\)", text))
-    first = re.search(r":root \{([^}]*)\}", text)
-    assert first is not None
-    assert used <= set(re.findall(r"(--[a-z0-9-]+):", first.group(1)))
+    light = re.findall(r"^:root \{([^}]*)\}", text, re.MULTILINE)
+    assert len(light) == 2  # the style sheet's, and the figures' colours
+    assert used <= set(re.findall(r"(--[a-z0-9-]+):", "".join(light)))
 
 
-def test_assumptions_are_the_titles_of_the_notes(tmp_path: Path) -> None:
-    (tmp_path / "0002-second.md").write_text("intro\n# 0002 Another *choice*\n")
-    (tmp_path / "0001-first.md").write_text("# 1. The first choice\n\ntext")
-    (tmp_path / "0003-no-heading.md").write_text("nothing here")
-    (tmp_path / "README.md").write_text("# no note")
-    assert [(a.number, a.title) for a in read_assumptions(tmp_path)] == [
-        ("0001", "The first choice"),
-        ("0002", "Another *choice*"),
-        ("0003", "no heading"),
+def test_assumptions_are_the_open_choices_of_the_paper_with_what_was_chosen(tmp_path: Path) -> None:
+    (tmp_path / "0002-second.md").write_text(
+        "# 0002 Second\n\n**Open in the paper:** Which `k`\nis meant? **Chosen:** The *smallest*\none.\n\n"
+        "**Context.** x"
+    )
+    (tmp_path / "0001-first.md").write_text("# 1\n\n**Open in the paper:** Where? **Chosen:** Here.")
+    (tmp_path / "0003-engineering.md").write_text("# 0003 A plain script\n\n**Choice.** One script.\n")
+    (tmp_path / "README.md").write_text("**Open in the paper:** Why? **Chosen:** So.\n")
+    assert [(a.number, a.question, a.chosen) for a in read_assumptions(tmp_path)] == [
+        ("0001", "Where", "Here."),
+        ("0002", "Which k is meant", "The *smallest* one."),
     ]
     assert read_assumptions(tmp_path / "absent") == ()
+
+
+def test_notes_that_say_what_the_paper_leaves_open_also_say_what_was_chosen() -> None:
+    marked = [
+        n for n in DECISIONS.glob("[0-9]*.md") if "**Open in the paper:**" in n.read_text(encoding="utf-8")
+    ]
+    assert len(marked) > 10
+    assert {n.name[:4] for n in marked} == {a.number for a in read_assumptions()}

@@ -99,7 +99,7 @@ def test_every_measured_cell_links_to_its_run_ids(demo_report: Report) -> None:
     text = (demo_report.out / "report.html").read_text()
     cells = re.findall(r'<td class="measured">(.*?)</td>', text)
     assert len(cells) == 7 * 9 - 1  # nine measured columns; the baseline has no gain
-    assert all('<sup><a href="#g0-' in cell for cell in cells)
+    assert all('<sup><a href="#embedded-shapes-demo-5ba9e5-' in cell for cell in cells)
 
 
 def test_names_cannot_break_out_of_the_page(runs: Path) -> None:

@@ -1,0 +1,147 @@
+"""What a report says, as blocks: built once, rendered in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.blocks import (
+    Block,
+    Caption,
+    Code,
+    Details,
+    Files,
+    Heading,
+    Items,
+    Prose,
+    Strong,
+    Table,
+    Terms,
+    Text,
+)
+from reports.grid import Grid, plain_grid
+from reports.judging.verdicts import EPOCH_NOTES, FAILURE_RULE, NOT_MEASURED, RULES
+from reports.pages.assumptions import Assumption
+from reports.pages.section import Section
+from reports.records.collect import Collection
+from reports.tables.runs_text import environment_grid, progress, runs_grid
+from reports.tables.verdicts import NOTES, Judged, counts, reasons, statement, verdict_grid
+from roadmap.words import counted
+
+#: More rows than this are folded.
+_FOLD = 40
+
+
+def title(collection: Collection) -> str:
+    return f"YOLOX {collection.study}: measured beside published"
+
+
+def page_blocks(
+    collection: Collection,
+    sections: Sequence[Section],
+    judged: Sequence[Judged],
+    assumptions: Sequence[Assumption],
+    page: Path,
+) -> list[Block]:
+    """The whole page. page: the HTML file, which other formats point to."""
+    blocks: list[Block] = [
+        Heading(title(collection), 1),
+        Prose(built_from(collection)),
+        Files("The same, self-contained and easier to read:", ((page.name, page),)),
+    ]
+    for section in sections:
+        blocks += section.blocks()
+    blocks += _verdicts(judged)
+    blocks += _assumptions(assumptions)
+    blocks += [Heading("Environment", anchor="environment"), Table(environment_grid(collection.runs))]
+    blocks += [Heading("Runs", anchor="runs"), *_folded(runs_grid(collection.runs), len(collection.runs))]
+    return blocks + _left_out(collection)
+
+
+def summary_blocks(
+    collection: Collection, sections: Sequence[Section], judged: Sequence[Judged]
+) -> list[Block]:
+    """What a terminal shows: the tables, the verdicts that were reached, and what is missing."""
+    blocks = [block for section in sections for block in section.summary()]
+    blocks.append(Prose(f"verdicts on the paper's {counted(len(judged), 'claim')}: {counts(judged)}"))
+    reached = [item.best for item in judged if item.best.label != NOT_MEASURED]
+    lines = [f"{v.label}: {statement(v)} ({v.claim.source}): {v.reason}" for v in reached]
+    blocks += [Items(tuple(lines))] if lines else []
+    blocks += [
+        Prose(f"unfinished: {u.run} ({u.state}, epoch {progress(u.epoch, u.epochs)}) {u.reason}".rstrip())
+        for u in collection.unfinished
+    ]
+    return blocks + [Prose(f"left out: {s.run}: {s.reason}") for s in collection.skipped]
+
+
+def verdict_table(collection: Collection, judged: Sequence[Judged]) -> Table | None:
+    """The verdicts as a table that can stand alone; None when no run speaks about any claim."""
+    touched = [item for item in judged if item.touched]
+    if not touched:
+        return None
+    rules = (*(f"{label}: {rule}." for label, rule in RULES.items()), *NOTES)
+    caption = Caption(f"Verdicts on the paper's claims: {counts(judged)}", "", (EPOCH_NOTES["best"],), rules)
+    return Table(verdict_grid(touched), caption=caption, label=f"tab:verdicts-{collection.study}")
+
+
+def built_from(collection: Collection) -> str:
+    """What the page is built from."""
+    parts = [counted(len(collection.runs), "finished run")]
+    if collection.unfinished:
+        parts.append(f"{len(collection.unfinished)} unfinished")
+    if collection.skipped:
+        parts.append(f"{len(collection.skipped)} left out")
+    return f"Built from the run records alone: {', '.join(parts)}."
+
+
+def _verdicts(judged: Sequence[Judged]) -> list[Block]:
+    touched = [item for item in judged if item.touched]
+    others = [item.best for item in judged if not item.touched]
+    blocks: list[Block] = [
+        Heading("Verdicts on the paper's claims", anchor="verdicts"),
+        Prose(f"{counts(judged)}."),
+    ]
+    if touched:
+        blocks.append(Table(verdict_grid(touched)))
+        blocks.append(Details("Why each was judged so", (Terms(tuple(reasons(touched))),)))
+    blocks += [Heading("The rules", 3), Terms(tuple(RULES.items()))]
+    blocks += [Prose(("For ", Code("--check"), f", {FAILURE_RULE}."))]
+    blocks += [Prose(note) for note in (*NOTES, *EPOCH_NOTES.values())]
+    if others:
+        lines = tuple(f"{statement(v)} ({v.claim.source}): {v.reason}" for v in others)
+        more = counted(len(others), "more claim")
+        blocks.append(Details(f"{more} that no run here speaks about", (Items(lines),)))
+    return blocks
+
+
+def _assumptions(assumptions: Sequence[Assumption]) -> list[Block]:
+    if not assumptions:
+        return []
+    items: tuple[Text, ...] = tuple(
+        (Strong(f"{a.question[0].upper()}{a.question[1:]}?"), f" {a.chosen} ({a.number})")
+        for a in assumptions
+    )
+    return [
+        Heading("Assumptions", anchor="assumptions"),
+        Prose("What the paper leaves open, and what was chosen here (the number: a note in docs/decisions)."),
+        Items(items),
+    ]
+
+
+def _folded(grid: Grid, runs: int) -> list[Block]:
+    if len(grid.rows) <= _FOLD:
+        return [Table(grid)]
+    return [Details(counted(runs, "run"), (Table(grid),))]
+
+
+def _left_out(collection: Collection) -> list[Block]:
+    blocks: list[Block] = []
+    if collection.unfinished or collection.skipped:
+        blocks.append(Heading("Unfinished and left out", anchor="left-out"))
+    if collection.unfinished:
+        rows = [(u.run, u.state, progress(u.epoch, u.epochs), u.reason) for u in collection.unfinished]
+        blocks.append(Table(plain_grid(("run", "state", "epoch", "reason"), rows, long=("reason",))))
+    if collection.skipped:
+        rows2 = [(s.run, s.reason) for s in collection.skipped]
+        blocks.append(Table(plain_grid(("record left out", "reason"), rows2, long=("reason",))))
+    return blocks

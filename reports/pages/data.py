@@ -1,0 +1,47 @@
+"""The report's figures as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.pages.section import Section
+from reports.records.collect import Collection
+from reports.tables import columns as table2_text
+from reports.tables.verdicts import Judged, verdict_records
+
+
+def as_json(collection: Collection, sections: Sequence[Section], judged: Sequence[Judged]) -> dict[str, Any]:
+    """The report's figures as plain JSON."""
+    return {
+        "study": collection.study,
+        "groups": [_group_json(section) for section in sections],
+        "verdicts": verdict_records(judged),
+        "unfinished": [
+            {name: value for name, value in vars(u).items() if name != "path"} for u in collection.unfinished
+        ],
+        "left_out": [vars(s) for s in collection.skipped],
+    }
+
+
+def _group_json(section: Section) -> dict[str, Any]:
+    group = section.group
+    return {
+        "dataset": dict(group.dataset), "protocol": group.protocol, "mark": group.mark,
+        "comparable_with_paper": group.papers_conditions, "folder": group.slug,
+        "warnings": [*group.warnings, *section.table.notes],
+        "caption": [section.caption.headline, *section.caption.sentences, *section.caption.below],
+        "rows": table2_text.records(section.table),
+        "deviations": [vars(d) for d in section.deviations],
+        "over_images": _over_images_json(section),
+    }  # fmt: skip
+
+
+def _over_images_json(section: Section) -> list[dict[str, Any]] | None:
+    if section.over_images is None:
+        return None
+    return [
+        {"arm": s.arm, "seeds": list(s.seeds), "gain": s.difference.difference,
+         "low": s.difference.interval.low, "high": s.difference.interval.high, "images": s.difference.images}
+        for s in section.over_images.steps
+    ]  # fmt: skip

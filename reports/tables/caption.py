@@ -10,6 +10,7 @@ from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
 from reports.tables.steps import LatencyConditions, Table2
+from roadmap.words import counted
 
 #: Set by the data, not by a choice: the paper's fingerprint is unknown.
 _NOT_A_CHOICE = ("dataset.fingerprint",)
@@ -69,8 +70,7 @@ def short_caption(group: Group) -> str:
     mark = f" ({group.mark.upper()})" if group.mark else ""
     counts = sorted({len(arm.seeds) for arm in group.arms})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    plural = "" if counts[-1] == 1 else "s"
-    text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {seeds} seed{plural}."
+    text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {counted(seeds, 'seed')}."
     return " ".join(_said(text, code_sentence(group)))
 
 
@@ -88,8 +88,9 @@ def mark_sentence(group: Group) -> str:
 def dataset_sentence(dataset: Mapping[str, Any]) -> str:
     text = (
         f"Dataset: {dataset['name']} (fingerprint {dataset['fingerprint'][:12]}, "
-        f"{dataset.get('num_classes', '?')} classes, {dataset.get('train_images', '?')} training and "
-        f"{dataset.get('val_images', '?')} validation images)."
+        f"{counted(dataset.get('num_classes', '?'), 'class')}, "
+        f"{dataset.get('train_images', '?')} training and "
+        f"{counted(dataset.get('val_images', '?'), 'validation image')})."
     )
     skipped = {split: n for split, n in (dataset.get("skipped") or {}).items() if n}
     if skipped:
@@ -102,8 +103,8 @@ def protocol_sentence(group: Group) -> str:
         return _values(run.recipe.get(f"training.{name}") for run in group.runs)
 
     return (
-        f"Protocol: {group.protocol} ({setting('epochs')} epochs, batch {setting('batch_size')}, tested at "
-        f"{setting('image_size')} px, evaluated every {_epochs(setting('evaluate_every'))})."
+        f"Protocol: {group.protocol} ({counted(setting('epochs'), 'epoch')}, batch {setting('batch_size')}, "
+        f"tested at {setting('image_size')} px, evaluated every {_every(setting('evaluate_every'))})."
     )
 
 
@@ -132,8 +133,8 @@ def _confidences(group: Group) -> tuple[str, str]:
     return _values(pair[0] for pair in differ), _values(pair[1] for pair in differ)
 
 
-def _epochs(number: str) -> str:
-    return "epoch" if number == "1" else f"{number} epochs"
+def _every(number: str) -> str:
+    return counted(number, "epoch").removeprefix("1 ")
 
 
 def hardware_sentence(group: Group) -> str:
@@ -180,7 +181,7 @@ def latency_sentence(conditions: LatencyConditions | None) -> str:
     c = conditions
     dtype = {"float16": "FP16", "float32": "FP32", "bfloat16": "BF16"}.get(c.dtype, c.dtype)
     fused = "conv and BN fused" if c.fused else "not fused"
-    threads = f", {c.threads} thread{'s' * (c.threads != 1)}" if c.device == "cpu" and c.threads else ""
+    threads = f", {counted(c.threads, 'thread')}" if c.device == "cpu" and c.threads else ""
     return (
         f"Latency: forward pass only, without post-processing, {c.hardware}, {dtype}, batch {c.batch}, "
         f"{c.image_size} px, {fused}{threads}, median of {c.repeats} after {c.warmup} warm-ups; "
@@ -193,9 +194,7 @@ def deviation_count(group: Group) -> str:
     number = len(deviation_rows(group))
     if not number:
         return "No setting deviates from the paper's protocol."
-    return (
-        f"Deviations from the paper's protocol: {number} setting{'s' * (number > 1)}, listed below the table."
-    )
+    return f"Deviations from the paper's protocol: {counted(number, 'setting')}, listed below the table."
 
 
 def deviation_list(group: Group) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from reports.judging.statistics import Interval
 from reports.judging.verdicts import ELSEWHERE_RULE, NOT_MEASURED, RULES, Verdict, judge_study
 from reports.records.collect import RunRecord
 from reports.tables.columns import gain_text
+from roadmap.words import counted
 
 #: What the columns of seeds and of other conditions mean.
 NOTES = (
@@ -112,7 +113,7 @@ def _elsewhere(verdict: Verdict) -> str:
     if found is None:
         return NOTHING
     seeds = len(found.gain.values)
-    return f"{found.where}: {gain_text(found.gain.mean)}, {found.word} ({seeds} seed{'s' * (seeds > 1)})"
+    return f"{found.where}: {gain_text(found.gain.mean)}, {found.word} ({counted(seeds, 'seed')})"
 
 
 def reasons(judged: Sequence[Judged]) -> list[tuple[str, str]]:

@@ -42,9 +42,12 @@ def test_it_states_dataset_protocol_hardware_seeds_epoch_and_latency_conditions(
 
 
 def test_one_is_no_plural(runs: Path) -> None:
-    every_epoch = replace(DEMO_HERE, training=replace(DEMO_HERE.training, evaluate_every=1))
-    write_run(runs, "baseline", recipe=stage_recipe("baseline", every_epoch, SHAPES))
-    assert "evaluated every epoch)" in " ".join(table_caption(build_table2(group_of(runs))).sentences)
+    dataset = replace(SHAPES, num_classes=1, val_images=1)
+    protocol = replace(DEMO_HERE, training=replace(DEMO_HERE.training, evaluate_every=1))
+    write_run(runs, "baseline", dataset=dataset, recipe=stage_recipe("baseline", protocol, dataset))
+    sentences = " ".join(table_caption(build_table2(group_of(runs))).sentences)
+    assert "evaluated every epoch)" in sentences
+    assert ", 1 class, 600 training and 1 validation image)" in sentences
 
 
 def test_the_papers_conditions_carry_no_mark(runs: Path) -> None:

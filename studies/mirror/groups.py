@@ -64,6 +64,9 @@ def find_or_create_arm(client: Any, experiment: str, view: View) -> str:
         tags = {**view.arm_tags(), "kind": "stage"}
         found = [client.create_run(experiment, view.start, tags, view.arm)]
     first, *rest = found
+    for key, value in view.arm_tags().items():
+        if key not in first.data.tags:  # of an earlier version; what a user has changed stays
+            client.set_tag(first.info.run_id, key, value)
     if first.info.status == "RUNNING":
         # A group has no process that would end it. Left for last, so that it is done after a crash too.
         log_params(client, first.info.run_id, {k: v for k, v in view.params.items() if k != "seed"})

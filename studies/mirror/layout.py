@@ -19,12 +19,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
 from roadmap.record import PICTURE, Result, RunFolder, read_lines
-from roadmap.stages import STAGE_NAMES
+from roadmap.redaction import public
+from roadmap.study import read_study
+from studies.mirror.arms import COLOUR, NOTE, colour, describe_arm
 
 AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -58,7 +61,8 @@ class View:
     record: which training this is; two trainings of the same recipe and seed (another user, a run started
     anew) have the same run name but not the same record. epoch: last finished epoch, 0 before the first.
     status: MLflow's RUNNING, FINISHED, FAILED or KILLED. start, end: milliseconds since 1970; end is None
-    while running. digest: changes whenever anything that is mirrored changes.
+    while running. arm_note: description of the arm's run. digest: changes whenever anything that is mirrored
+    changes.
     """
 
     study: str
@@ -73,6 +77,7 @@ class View:
     params: dict[str, str]
     points: tuple[Point, ...]
     dataset: dict[str, Any]
+    arm_note: str
     digest: str
 
     def arm_tags(self) -> dict[str, str]:
@@ -86,8 +91,10 @@ class View:
             "dataset",
             "dataset_fingerprint",
             "recipe_hash",
+            COLOUR,
         )
-        return {key: self.tags[key] for key in shared if key in self.tags}
+        note = {NOTE: self.arm_note} if self.arm_note else {}
+        return {key: self.tags[key] for key in shared if key in self.tags} | note
 
 
 def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False) -> View:
@@ -108,7 +115,10 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
     start = _milliseconds(starts[0]["time"])
     times = _epoch_times(rows, start)
     status = _status(folder, attempts, alive, failed)
-    tags = _tags(folder, identity, result, environment, starts[-1])
+    study = read_study(folder.path.parent)
+    arm = study.find(identity["arm"]) if study is not None else None
+    place = study.place(identity["arm"]) if study is not None else None
+    tags = _tags(folder, identity, place, result, environment, starts[-1])
     points = [*_epoch_points(rows, times), *_system_points(folder, times)]
     if result is not None:
         points += _final_points(result)
@@ -125,6 +135,7 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
         params={**_params(identity["recipe"]), "seed": str(identity["seed"])},
         points=tuple(points),
         dataset={**identity["recipe"]["dataset"], **environment.get("dataset", {})},
+        arm_note=describe_arm(study, arm, identity) if study is not None and arm is not None else "",
         digest=_digest(status, tags, points, artifacts(folder)),
     )
 
@@ -156,6 +167,7 @@ def _status(folder: RunFolder, attempts: list[dict[str, Any]], alive: bool | Non
 def _tags(
     folder: RunFolder,
     identity: Mapping[str, Any],
+    place: int | None,
     result: Result | None,
     environment: Mapping[str, Any],
     attempt: Mapping[str, Any],
@@ -167,7 +179,7 @@ def _tags(
         "study": identity["study"],
         "arm": identity["arm"],
         "stage": identity["arm"],
-        "stage_number": _stage_number(identity["arm"]),
+        "stage_number": place,
         "run": folder.name,
         "seed": identity["seed"],
         "protocol": identity["protocol"],
@@ -181,20 +193,27 @@ def _tags(
         "host": attempt["host"],
         "slurm_job": attempt.get("slurm_job"),
         "slurm_restart": attempt.get("slurm_restart"),
-        "mlflow.source.name": _command(environment.get("command")),
+        "command": _words(environment.get("command")),
+        "mlflow.source.name": _source(environment.get("command")),
+        "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": environment.get("commit"),
-        "mlflow.note.content": _note(deviations),
+        NOTE: _note(deviations),
+        COLOUR: colour(place) if place is not None else None,
     }
-    return {key: str(value) for key, value in tags.items() if value is not None}
+    # Records of earlier versions may hold addresses with a password.
+    return {key: public(str(value)) for key, value in tags.items() if value is not None}
 
 
-def _stage_number(arm: str) -> int | None:
-    """Place in the paper's Table 2 from 1, by which MLflow's tables are sorted; None in other studies."""
-    return STAGE_NAMES.index(arm) + 1 if arm in STAGE_NAMES else None
-
-
-def _command(command: Any) -> str | None:
+def _words(command: Any) -> str | None:
     return " ".join(map(str, command)) if isinstance(command, list) else command
+
+
+def _source(command: Any) -> str | None:
+    """What was started, without options: MLflow shows what stands behind the last slash of a source."""
+    if not isinstance(command, list):
+        return command
+    words = [Path(str(word)).name for word in takewhile(lambda word: not str(word).startswith("--"), command)]
+    return " ".join(words)
 
 
 def _note(deviations: list[Mapping[str, Any]]) -> str | None:

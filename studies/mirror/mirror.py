@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder
+from roadmap.redaction import public_text
 from studies.mirror.groups import (
     dataset_input,
     find_or_create_arm,
@@ -80,7 +82,7 @@ class RecordMirror:
     def _end(self, current: _OpenRun, view: View) -> None:
         client = self._client
         for path in artifacts(self._folder):
-            client.log_artifact(current.run_id, str(path))
+            _log_artifact(client, current.run_id, path)
         client.set_terminated(current.run_id, view.status, end_time=view.end)
         # Looked up again: processes that do not share a folder may have created an arm twice.
         with store_lock(self._runs):
@@ -89,6 +91,17 @@ class RecordMirror:
             summarise_arm(client, current.experiment, arm)
         # Last: its presence means that everything before it arrived.
         current.send_tags({"mirrored": view.digest})
+
+
+def _log_artifact(client: Any, run_id: str, path: Path) -> None:
+    """Upload a file of a record; one of an earlier version without the credentials that it may hold."""
+    if path.suffix in (".json", ".jsonl"):
+        text = path.read_text(encoding="utf-8")
+        shown = public_text(text)
+        if shown != text:
+            client.log_text(run_id, shown, path.name)
+            return
+    client.log_artifact(run_id, str(path))
 
 
 class _OpenRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from roadmap.recipe import flatten
 from roadmap.record import RunFolder, append_line, write_json
 from roadmap.stages import STAGE_NAMES
+from studies.mirror.arms import colour
 from studies.mirror.layout import View, read_view
 from tests.studies.tracking_standin import epoch_row, write_result, write_start
 
@@ -140,7 +142,8 @@ def test_tags(tmp_path: Path) -> None:
     assert tags["attempt"] == "1"
     assert tags["slurm_job"] == "4711_2"
     assert tags["slurm_restart"] == "1"
-    assert tags["mlflow.source.name"] == "python -m studies.roadmap --stage simota"
+    assert tags["command"] == "python -m studies.roadmap --stage simota"
+    assert tags["mlflow.source.name"] == "python -m studies.roadmap"
     assert "| training.epochs | 300 | 24 |" in tags["mlflow.note.content"]
 
 
@@ -151,9 +154,49 @@ def test_no_tag_for_what_is_not_known(tmp_path: Path) -> None:
     assert not tags.keys() & {"slurm_job", "commit", "device", "mlflow.source.name"}
 
 
-def test_the_stage_number_is_the_papers_order(tmp_path: Path) -> None:
-    numbers = [read_view(record(tmp_path, stage=stage)).tags["stage_number"] for stage in STAGE_NAMES]
-    assert numbers == list("1234567")
+def test_the_source_is_what_was_started_not_the_end_of_a_path(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    command = ["python", "-m", "studies.run", "/data/runs/roadmap/simota-s0-1a2b3c4d", "--device", "cuda"]
+    write_json(folder.path / "environment.json", {"command": command})
+    assert read_view(folder).tags["mlflow.source.name"] == "python -m studies.run simota-s0-1a2b3c4d"
+
+
+def test_records_with_a_password_of_an_earlier_version_are_shown_without(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    text = '{"command": ["python", "--tracking", "http://me:hunter2@tracking:5000"]}'
+    (folder.path / "environment.json").write_text(text)
+    assert read_view(folder).tags["command"] == "python --tracking http://tracking:5000"
+
+
+def test_the_order_and_the_colour_of_an_arm_are_the_studys(tmp_path: Path) -> None:
+    tags = [read_view(record(tmp_path, stage=stage)).tags for stage in STAGE_NAMES]
+    assert [of["stage_number"] for of in tags] == list("1234567")
+    assert len({of["mlflow.runColor"] for of in tags}) == 7
+
+
+def test_many_arms_have_colours_that_differ() -> None:
+    def distance(one: str, other: str) -> int:
+        parts = (1, 3, 5)
+        return max(abs(int(one[i : i + 2], 16) - int(other[i : i + 2], 16)) for i in parts)
+
+    colours = [colour(place) for place in range(1, 33)]
+    assert min(distance(a, b) for a, b in combinations(colours, 2)) >= 27
+
+
+def test_without_study_json_there_is_no_order(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    (folder.path.parent / "study.json").unlink()
+    view = read_view(folder)
+    assert not view.tags.keys() & {"stage_number", "mlflow.runColor"}
+    assert view.arm_note == ""
+
+
+def test_an_arm_is_described(tmp_path: Path) -> None:
+    note = read_view(record(tmp_path, stage="simota")).arm_tags()["mlflow.note.content"]
+    assert note.startswith("**+SimOTA**: positives by cost, a dynamic number per object")
+    assert "Compared with **+multi positives** (`multi-positives`); changes `ingredients.simota`." in note
+    assert "The paper (Table 2): AP 47.3, gain +2.3, 63.72 M parameters, 185.3 GFLOPs" in note
+    assert "demo protocol on embedded-shapes" in note
 
 
 def test_status_of_a_run_without_an_end(tmp_path: Path) -> None:

@@ -254,3 +254,29 @@ def test_a_deleted_experiment_is_named_with_the_remedy(tmp_path: Path) -> None:
     client.delete_experiment(experiment_id(client))
     with pytest.raises(ValueError, match="mlflow experiments restore"):
         RecordMirror(client, uri, folder).push()
+
+
+def test_an_arms_run_has_colour_and_description_and_keeps_what_a_user_changes(tmp_path: Path) -> None:
+    client, uri = open_store(tmp_path)
+    folder = train(tmp_path, "simota", 0, epochs=4)
+    RecordMirror(client, uri, folder).push()
+    (arm,), (run,) = runs_of(client, "stage"), runs_of(client, "run")
+    assert arm.data.tags["mlflow.note.content"] == read_view(folder).arm_note
+    assert arm.data.tags["mlflow.runColor"] == run.data.tags["mlflow.runColor"]
+    client.set_tag(arm.info.run_id, "mlflow.note.content", "the one that went wrong")
+    client.delete_tag(arm.info.run_id, "mlflow.runColor")  # as in stores of earlier versions
+    RecordMirror(client, uri, train(tmp_path, "simota", 1, epochs=4)).push()
+    (arm,) = runs_of(client, "stage")
+    assert arm.data.tags["mlflow.note.content"] == "the one that went wrong"
+    assert arm.data.tags["mlflow.runColor"] == run.data.tags["mlflow.runColor"]
+
+
+def test_artifacts_of_earlier_versions_lose_their_passwords(tmp_path: Path) -> None:
+    client, uri = open_store(tmp_path)
+    folder = train(tmp_path, "simota", 0, epochs=4)
+    environment = folder.path / "environment.json"
+    environment.write_text(environment.read_text().replace('"--stage"', '"http://me:hunter2@tracking/?t=1"'))
+    run_id, _ = RecordMirror(client, uri, folder).push()
+    shown = Path(client.download_artifacts(run_id, "environment.json", str(tmp_path))).read_text()
+    assert "http://tracking/" in shown
+    assert "hunter2" not in shown

@@ -19,10 +19,21 @@ from typing import Any
 from roadmap.protocols import DEMO
 from roadmap.recipe import DatasetConfig, Run, to_json
 from roadmap.record import RunFolder, append_line, now, write_json
-from roadmap.stages import stage_recipe
+from roadmap.stages import STAGE_NAMES, stage_arm, stage_recipe
+from roadmap.study import Study, write_study
 from studies.mirror.tracker import start_tracking
 
 SHAPES = DatasetConfig("embedded-shapes", "0123456789abcdef0123456789abcdef", 8, 480, 120)
+
+
+#: The roadmap's arms as planning leaves them in study.json.
+ROADMAP = Study(
+    "roadmap",
+    "Which ingredient gave which AP?",
+    tuple(
+        stage_arm(name, against) for name, against in zip(STAGE_NAMES, ("", *STAGE_NAMES[:-1]), strict=True)
+    ),
+)
 
 
 def write_start(runs: Path, stage: str, seed: int, time: str | None = None, **facts: Any) -> RunFolder:
@@ -30,6 +41,7 @@ def write_start(runs: Path, stage: str, seed: int, time: str | None = None, **fa
     run = Run("roadmap", stage, seed, stage_recipe(stage, DEMO, SHAPES))
     folder = RunFolder(runs / run.study / run.name)
     folder.path.mkdir(parents=True, exist_ok=True)
+    write_study(folder.path.parent, ROADMAP)
     identity = {
         "schema": 1,
         "study": run.study,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.judging.claims import Claim, Side
 from reports.judging.gains import start_refusal
+from roadmap.protocols import COCO_2017
 
 if TYPE_CHECKING:
     from reports.records.collect import RunRecord
@@ -81,7 +82,7 @@ def obstacles(arm: Side, run: RunRecord) -> tuple[str, ...]:
     """Why a run does not speak about the paper's figure; empty when it does."""
     found = []
     if run.dataset.get("coco") is not True:
-        found.append(f"dataset {run.dataset.get('name')} instead of COCO 2017")
+        found.append(_dataset_obstacle(run.dataset))
     fields = [name for name in arm.differences(run.recipe) if not _tolerated(name)]
     own = [str(deviation["field"]) for deviation in run.deviations]
     fields += [name for name in own if not _elsewhere(name, run) and not _tolerated(name)]
@@ -105,6 +106,14 @@ class _Found:
 def _side(arm: Side, runs: Sequence[RunRecord]) -> _Found:
     sifted = [(run, obstacles(arm, run)) for run in runs if arm.matches(run.recipe)]
     return _Found(arm, tuple(r for r, why in sifted if not why), tuple((r, why) for r, why in sifted if why))
+
+
+def _dataset_obstacle(dataset: Mapping[str, Any]) -> str:
+    """Eligible is what was recognised as COCO by its content when the run was planned, never by its size."""
+    sizes = ("train_images", "val_images", "num_classes")
+    if all(dataset.get(name) == getattr(COCO_2017, name) for name in sizes):
+        return f"dataset {dataset.get('name')} has the size of COCO 2017 and not its content"
+    return f"dataset {dataset.get('name')} instead of COCO 2017"
 
 
 def _elsewhere(field: str, run: RunRecord) -> bool:

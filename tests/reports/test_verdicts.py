@@ -355,6 +355,14 @@ def test_another_dataset_gives_a_direction_and_no_verdict() -> None:
     assert result.direction.word == SAME_DIRECTION
 
 
+def test_a_dataset_of_cocos_size_is_not_coco() -> None:
+    lookalike = replace(COCO_2017, name="my-coco", coco=False)
+    runs = [replace(run, dataset={**run.dataset, **to_json(lookalike)}) for run in roadmap_runs()]
+    result = judged(runs)
+    assert (result.label, result.gains) == (NOT_MEASURED, {})
+    assert result.reason == "dataset my-coco has the size of COCO 2017 and not its content"
+
+
 def test_both_kinds_of_runs_are_kept_apart() -> None:
     runs = roadmap_runs() + [replace(r, best={"AP": 50 - r.best["AP"]}) for r in roadmap_runs(2, SHAPES)]
     result = judged(runs)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
@@ -81,7 +83,7 @@ def mark_sentence(group: Group) -> str:
     return (
         f"{group.mark.upper()}: the measured figures come from {group.dataset['name']} under the "
         f"{group.protocol} protocol. They are not comparable with the paper's COCO figures; at most the "
-        "direction of a step is."
+        "direction of a step is, where its gain is more than noise."
     )
 
 
@@ -207,18 +209,18 @@ def deviation_list(group: Group) -> tuple[str, ...]:
 
 def deviation_rows(group: Group) -> tuple[DeviationRow, ...]:
     """Deviations of all shown runs, each once, with the arms it holds for."""
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
-    for arm in group.arms:
-        for run in arm.runs:
-            for item in run.deviations:
-                if item["field"] not in _NOT_A_CHOICE:
-                    key = (item["field"], _show(item.get("paper")), _show(item.get("here")))
-                    found.setdefault(key, {})[arm.arm] = None
-    everywhere = len(group.arms)
-    return tuple(
-        DeviationRow(*key, () if len(arms) == everywhere else tuple(arms))
-        for key, arms in sorted(found.items())
-    )
+    rows = [
+        (item["field"], _show(item.get("paper")), _show(item.get("here")), run.arm)
+        for run in group.runs
+        for item in run.deviations
+        if item["field"] not in _NOT_A_CHOICE
+    ]
+    found = pd.DataFrame(rows, columns=["field", "paper", "here", "arm"]).drop_duplicates()
+    result = []
+    for (field, paper, here), item in found.groupby(["field", "paper", "here"]):
+        arms = tuple(item["arm"]) if len(item) < len(group.arms) else ()
+        result.append(DeviationRow(str(field), str(paper), str(here), arms))
+    return tuple(result)
 
 
 def _deviation(row: DeviationRow) -> str:

@@ -14,7 +14,10 @@ import pytest
 
 import reports
 from reports import epochs_frame, runs_frame
+from reports.figures.curves import curves
 from reports.records.collect import collect
+from reports.records.groups import group_runs
+from reports.tables.steps import build_table2
 from roadmap.recipe import flatten, to_json
 from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
 
@@ -116,6 +119,23 @@ def test_epochs_hold_every_figure_and_ap_where_it_was_evaluated(runs: Path) -> N
     assert epochs.AP.dropna().index.to_list() == [4, 8, 12, 16, 20, 24]
     assert epochs.AP[24] == 36.0
     assert {"loss", "loss_box", "learning_rate", "AP50", "memory_mb"} <= set(epochs.columns)
+
+
+def test_a_reports_table_and_curves_are_what_the_frames_give(runs: Path) -> None:
+    write_study(runs, seeds=3, stages=("baseline", "multi-positives", "simota"))
+    (group,) = group_runs("roadmap", collect(runs, "roadmap").runs)
+    frame, epochs = runs_frame(runs), epochs_frame(runs)
+    by_arm = frame.groupby("arm")
+    for row in build_table2(group).rows:
+        if row.ap_best is None or row.latency is None:
+            continue
+        ap = tuple(by_arm["best.AP"].agg(["mean", "std"]).loc[row.arm])
+        assert (row.ap_best.mean, row.ap_best.std) == pytest.approx(ap, rel=1e-12)
+        assert row.latency.mean == pytest.approx(by_arm["latency.forward_ms.median"].mean()[row.arm])
+        curve = epochs[epochs.arm == row.arm].dropna(subset="AP").groupby("epoch").AP.mean()
+        drawn = curves(group, "AP")[row.arm or ""]
+        assert drawn.epochs.tolist() == curve.index.tolist()
+        assert drawn.mean.tolist() == pytest.approx(curve.to_list())
 
 
 def test_importing_the_package_does_not_import_pandas() -> None:

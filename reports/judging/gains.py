@@ -38,11 +38,11 @@ MIN_SEEDS = 3
 #: recipe ordinarily differ by 0.2 to 0.3 AP on COCO, and a gain has the noise of both of its runs.
 ASSUMED_SD = 0.35
 
-#: The rule of each word; "too few seeds" is asked first.
+#: The rule of each word; the first that applies.
 WORDS: dict[str, str] = {
-    MORE_THAN_NOISE: "the 95 % t interval of the gain over seeds excludes 0",
-    WITHIN_NOISE: "the interval contains 0",
     TOO_FEW_SEEDS: f"fewer than {MIN_SEEDS} seeds on both sides, or every seed gave the same AP",
+    WITHIN_NOISE: "the 95 % t interval of the gain over seeds contains 0",
+    MORE_THAN_NOISE: "it does not",
 }
 #: What the number of seeds beside a word means.
 SEEDS_RULE = (

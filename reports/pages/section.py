@@ -15,12 +15,15 @@ from reports.blocks import (
     Heading,
     Prose,
     Table,
+    Terms,
     Warn,
 )
 from reports.grid import Grid, plain_grid
+from reports.judging.gains import WORDS
 from reports.records.groups import Group
 from reports.tables import columns as table2_text
 from reports.tables.caption import DeviationRow
+from reports.tables.gains import GAIN_NOTE, gains_grid
 from reports.tables.images import OverImages, image_grid
 from reports.tables.steps import Table2, leading
 
@@ -90,6 +93,9 @@ class Section:
         blocks.append(
             Files("The same table as", tuple((name, self.table_file(kind)) for name, kind in kinds))
         )
+        if gains := self._gains():
+            blocks += [Heading("Gains, and whether they are more than noise", 3), gains]
+            blocks += [Terms(tuple(WORDS.items())), Prose(GAIN_NOTE)]
         if self.over_images is not None:
             blocks += _over_images(self.over_images)
         if self.figures:
@@ -103,7 +109,13 @@ class Section:
     def summary(self) -> list[Block]:
         """What a terminal shows of it."""
         mark = f" [{self.group.mark}]" if self.group.mark else ""
-        return [Heading(self.group.title + mark), self.main_table, *map(Warn, self.warnings)]
+        gains = [gains] if (gains := self._gains()) else []
+        return [Heading(self.group.title + mark), self.main_table, *gains, *map(Warn, self.warnings)]
+
+    def _gains(self) -> Table | None:
+        grid = gains_grid(self.table)
+        mark = f" ({self.group.mark})" if self.group.mark else ""
+        return Table(grid, f"Gains{mark}") if grid.rows else None
 
     def _deviations(self) -> Grid:
         rows = [(d.field, d.here, d.paper, ", ".join(d.arms) or "all") for d in self.deviations]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from reports.grid import NOTHING, Cell, Column, Grid
-from reports.judging.gains import SEEDS_RULE, WORDS, Gain
+from reports.judging.gains import SEEDS_RULE, Gain
 from reports.tables.columns import gain_text
 from reports.tables.steps import Table2
 from reports.tables.verdicts import interval_text
 
-#: What a table of gains says below itself.
-GAIN_RULES = (
-    "Gains are in AP at the best evaluated epoch, paired by seed. "
-    + "; ".join(f"{word}: {rule}" for word, rule in WORDS.items())
-    + ".",
-    SEEDS_RULE,
+#: What a table of gains says below itself and the rules of its words.
+GAIN_NOTE = (
+    "Gains are in AP at the best evaluated epoch, over the arm compared against, paired by seed; of the "
+    "words the first that applies. They are about these two recipes on this dataset, whatever the protocol. "
+    + SEEDS_RULE
 )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.build import build_report
+from reports.build import Report, build_report
+from reports.judging.gains import WORDS
 from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.gains import gains_grid
@@ -91,6 +92,17 @@ def test_the_words_are_in_the_csv(runs: Path) -> None:
         "",
     )
     assert float(row["gain_low"]) < float(row["gain"]) < float(row["gain_high"])
+
+
+def test_every_format_shows_the_gains_with_their_words_and_the_rules(demo_report: Report) -> None:
+    for name in ("report.md", "report.html"):
+        text = " ".join((demo_report.out / name).read_text().split()).replace("\\", "")
+        assert "Gains, and whether they are more than noise" in text, name
+        for word, rule in WORDS.items():
+            assert word in text, (name, word)
+            assert rule in text, (name, rule)
+    assert "Gains (demo, not COCO)" in (demo_report.out / "report.html").read_text()
+    assert "too few seeds" in demo_report.summary
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from roadmap.datasets import embedded_folder
+from roadmap.recipe import Recipe
 from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.data.coco import CocoDataset, ImageError, open_splits
+from yolox_core.data.image_cache import open_image_cache
 from yolox_core.data.shapes import ensure_shapes_dataset
 from yolox_core.training.distributed import World
 
@@ -64,6 +66,18 @@ def open_data(root: Path | None, embedded: Path | None, world: World) -> RunData
     if any(other != skipped for other in world.gather(skipped)):
         raise ValueError(f"processes see different images in {root}; is it the same folder on all nodes?")
     return RunData(train, val)
+
+
+def cache_images(data: RunData, folder: Path, recipe: Recipe, world: World) -> None:
+    """Read training images from a cache below ``folder``, made where it is missing.
+
+    The main process makes it; where the folder is local to each node, the first of each does. Raises
+    ValueError when there is no room for it.
+    """
+    side, fingerprint = recipe.training.image_size, recipe.dataset.fingerprint
+    cache = open_image_cache(folder, data.train, side, fingerprint) if world.is_main else None
+    world.barrier()
+    data.train.use_cache(cache or open_image_cache(folder, data.train, side, fingerprint))
 
 
 def photographs(dataset: CocoDataset, count: int, size: int) -> Float[Tensor, "n 3 S S"]:

@@ -31,7 +31,7 @@ from roadmap.record import (
     write_result,
 )
 from roadmap.redaction import PublicFormatter
-from studies.attempt.data import RunData, open_data
+from studies.attempt.data import RunData, cache_images, open_data
 from studies.attempt.environment import describe_environment
 from studies.attempt.process import prepare_process
 from studies.attempt.result import conclude, evaluate, headline
@@ -53,7 +53,7 @@ class Options:
     data: COCO-layout folder, None for the embedded dataset (made below ``embedded``). device: cpu, cuda
     or None for the best there is. workers: data processes, None to choose. tracking: an MLflow URI,
     ``off``, or None for the default. again: start a finished or failed run from scratch. weights: file that
-    the recipe's ``pretrained`` names.
+    the recipe's ``pretrained`` names. cache: folder for decoded training images, None to decode each time.
     """
 
     runs: Path
@@ -64,6 +64,7 @@ class Options:
     tracking: str | None = None
     again: bool = False
     weights: Path | None = None
+    cache: Path | None = None
 
 
 def execute(
@@ -131,6 +132,9 @@ class _Attempt:
         config = run.recipe.training
         prepare_process(run.seed, world)
         data = open_data(self.options.data, self.options.embedded, world)
+        if self.options.cache is not None:
+            cache_images(data, self.options.cache, run.recipe, world)
+            self.deviations.append(Deviation("training images", "decoded each time", "from a cache"))
         if world.is_main:
             self._describe(data)
             self.tracker = start_tracking(self.folder, self.options.tracking)

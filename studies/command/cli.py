@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from roadmap.datasets import embedded_folder
@@ -105,6 +106,12 @@ def add_runtime(parser: argparse._ActionsContainer) -> None:
     """Options that change how a run is carried out and not what comes out."""
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     parser.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="keep decoded training images below DIR, on a fast local disk, for all runs and processes; COCO "
+        "at 640 px needs 110 GB (docs/decisions/0028-image-cache.md)",
+    )
     parser.add_argument(
         "--tracking",
         metavar="URI",
@@ -227,6 +234,7 @@ def _one_by_one(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> d
         tracking=options.tracking,
         again=options.again,
         weights=plan.weights,
+        cache=Path(options.cache).absolute() if options.cache else None,
     )
     statuses: dict[str, int] = {}
     with join_world(options.device) as world:

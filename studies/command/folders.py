@@ -72,6 +72,7 @@ def _carry_out(folders: Sequence[RunFolder], options: argparse.Namespace, stop: 
                 tracking=options.tracking,
                 again=options.again,
                 weights=inputs.weights,
+                cache=Path(options.cache).absolute() if options.cache else None,
             )
             statuses.append(execute(planned.run, planned.deviations, attempt, world, stop))
             if statuses[-1] == INTERRUPTED or world.is_lost:

@@ -187,6 +187,8 @@ def folder_arguments(planned: Planned, options: argparse.Namespace) -> tuple[str
     for name in ("device", "workers", "tracking"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
+    if options.cache:
+        words += ["--cache", str(Path(options.cache).absolute())]
     if options.again:
         words.append("--again")
     return tuple(words)

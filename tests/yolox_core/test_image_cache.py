@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import pickle
@@ -187,3 +188,16 @@ def test_a_disk_that_fills_up_leaves_no_wrong_pixels(
     last = cache.get(7)
     assert last is not None
     assert (last == fit(dataset.load_image(7, 2), SIDE)).all()
+
+
+@pytest.mark.parametrize("side", [32, 41, 96])
+def test_an_image_that_misses_the_square_by_a_pixel_is_not_resized_again(tmp_path: Path, side: int) -> None:
+    """Fitting rounds down: 53 × 97 at 41 px is 22 × 41 or 22 × 40, as the arithmetic of floats falls."""
+    dataset = make_dataset(tmp_path / "data", count=3, shape=(53, 97))
+    config = TrainConfig(image_size=side - side % 32 or 32, multiscale=(32, 32))
+    pipeline = dataclasses.replace(weak_pipeline(config), size=side)
+    cache = open_image_cache(tmp_path / "cache", dataset, side, "f")
+    plain, _ = pipeline(dataset, 1, sample_generator(0, 0, 0))
+    dataset.use_cache(cache)
+    cached, _ = pipeline(dataset, 1, sample_generator(0, 0, 0))
+    assert (plain == cached).all()

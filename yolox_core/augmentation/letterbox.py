@@ -21,10 +21,14 @@ def fit_size(height: int, width: int, size: int) -> tuple[int, int]:
 
 def fit(image: Image, size: int) -> Image:
     """Bilinear resize to :func:`fit_size`; the image itself when it has that size already."""
-    height, width = fit_size(image.shape[0], image.shape[1], size)
-    if image.shape[:2] == (height, width):
+    return resize(image, fit_size(image.shape[0], image.shape[1], size))
+
+
+def resize(image: Image, shape: tuple[int, int]) -> Image:
+    """Bilinear resize to (height, width); the image itself when it has that shape already."""
+    if image.shape[:2] == shape:
         return image
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def pad(image: Image, size: int) -> Image:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from yolox_core.augmentation.letterbox import fit, fit_ratio, pad, scale_boxes
+from yolox_core.augmentation.letterbox import fit_ratio, fit_size, pad, resize, scale_boxes
 from yolox_core.augmentation.mixup import draw_mixup, mixup
 from yolox_core.augmentation.mosaic import draw_mosaic, mosaic, reduction_for
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, drop_small
@@ -41,8 +41,10 @@ class WeakPipeline:
     def __call__(
         self, source: ImageSource, index: int, rng: np.random.Generator
     ) -> tuple[Image, ImageTargets]:
-        ratio = fit_ratio(*source.size(index), self.size)
-        image = fit(source.load_image(index, reduction_for(ratio)), self.size)
+        size = source.size(index)
+        ratio = fit_ratio(*size, self.size)
+        # The shape follows from the whole image, whether it was decoded at a part of its size or cached.
+        image = resize(source.load_image(index, reduction_for(ratio)), fit_size(*size, self.size))
         targets = scale_boxes(source.objects(index), ratio)
         image, targets = self.hsv(image, targets, rng)
         image, targets = self.flip(image, targets, rng)

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from yolox_core.augmentation.letterbox import fit, fit_ratio, fit_size
+from yolox_core.augmentation.letterbox import fit_ratio, fit_size, resize
 from yolox_core.augmentation.mosaic import reduction_for
 from yolox_core.augmentation.sample import Image
 from yolox_core.data.coco import CocoDataset, ImageError
@@ -207,8 +207,9 @@ def _write_all(file: int, image: Image, offset: int) -> None:
 
 def _fitted(dataset: CocoDataset, index: int, side: int) -> Image | None:
     """The image as the weak pipeline fits it; None when its file can't be decoded."""
+    size = dataset.size(index)
     try:
-        return fit(dataset.load_image(index, reduction_for(fit_ratio(*dataset.size(index), side))), side)
+        return resize(dataset.load_image(index, reduction_for(fit_ratio(*size, side))), fit_size(*size, side))
     except ImageError:
         return None
 

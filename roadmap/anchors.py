@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from roadmap.annotations import cached, load_annotations
 from roadmap.recipe import DatasetConfig
-from yolox_core.config import AnchorShapes
+from yolox_core.config import YOLOV3_ANCHORS, AnchorShapes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +35,8 @@ AnchorFinder = Callable[[int], AnchorShapes]
 
 
 def anchor_finder(choice: str, dataset: DatasetConfig, train_annotations: Path | None) -> AnchorFinder | None:
-    """How a dataset's anchors are found; None where YOLOv3's stay: by choice, on COCO, on the embedded
-    dataset (None for its annotations), and where the annotations state no image sizes.
+    """How a dataset's anchors are found; None where YOLOv3's stay: by choice, on COCO, and on the embedded
+    dataset (None for its annotations). They stay too where the annotations state no image sizes.
 
     Raises ValueError with the valid choices.
     """
@@ -44,10 +44,7 @@ def anchor_finder(choice: str, dataset: DatasetConfig, train_annotations: Path |
         raise ValueError(f"unknown anchors {choice!r}; choose one of: {', '.join(ANCHOR_CHOICES)}")
     if choice == "yolov3" or dataset.coco or train_annotations is None:
         return None
-    if not fitting_anchors(train_annotations, 640):
-        log.warning("%s states no image sizes; anchors stay YOLOv3's", train_annotations)
-        return None
-    return lambda side: fitting_anchors(train_annotations, side)
+    return lambda side: fitting_anchors(train_annotations, side) or YOLOV3_ANCHORS
 
 
 def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: int = 3) -> AnchorShapes:
@@ -61,8 +58,10 @@ def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: in
         import numpy as np
 
         shapes = box_shapes(load_annotations(annotations), side)
-        rng = np.random.default_rng(_SEED)
-        return cluster(shapes, levels * per_level, rng).tolist() if len(shapes) else []
+        if not len(shapes):
+            log.warning("%s has no boxes in images of stated size to cluster anchors on", annotations)
+            return []
+        return cluster(shapes, levels * per_level, np.random.default_rng(_SEED)).tolist()
 
     found = cached(annotations, f"anchors 1 {side} {levels} {per_level}", make)
     return tuple(

@@ -26,10 +26,12 @@ class Inputs:
     """Where a run's files lie; what is in them belongs to the recipe, by fingerprint.
 
     data: the dataset's folder, None for the embedded one. weights: what training starts from, if anything.
+    splits: names of its training and validation split, None for the names that are usual.
     """
 
     data: Path | None
     weights: Path | None
+    splits: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ def write_planned(
         return
     folder.path.mkdir(parents=True, exist_ok=True)
     write_identity(folder, run, deviations)
-    places = {key: None if path is None else str(path.absolute()) for key, path in vars(inputs).items()}
+    places: dict[str, Any] = {
+        "data": inputs.data and str(inputs.data.absolute()),
+        "weights": inputs.weights and str(inputs.weights.absolute()),
+        "splits": inputs.splits and list(inputs.splits),
+    }
     write_json(folder.path / PLAN, {"schema": SCHEMA, "time": now(), **places, **facts})
 
 
@@ -107,5 +113,6 @@ def read_planned(folder: RunFolder) -> PlannedRun:
         )
     inputs = None
     if plan:
-        inputs = Inputs(*(Path(plan[key]) if plan.get(key) else None for key in ("data", "weights")))
+        data, weights = (Path(plan[key]) if plan.get(key) else None for key in ("data", "weights"))
+        inputs = Inputs(data, weights, tuple(plan["splits"]) if plan.get("splits") else None)
     return PlannedRun(run, deviations, inputs, commit)

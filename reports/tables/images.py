@@ -20,6 +20,7 @@ from reports.records.groups import ArmRuns, Group
 from reports.tables.columns import gain_text
 from reports.tables.steps import comparisons
 from reports.tables.verdicts import interval_text
+from yolox_core.config import SPLITS, annotation_file
 
 SEED = 0
 #: How far (AP) a run's detections may be from its recorded figure: both are computed from the same boxes,
@@ -119,7 +120,7 @@ def _matches(arm: ArmRuns, problems: list[str]) -> dict[int, ImageMatches]:
 
 def _annotations(run: RunRecord) -> Path:
     """The validation annotations that the record points at. Raises ValueError where it does not."""
-    root = (run.environment.get("dataset") or {}).get("path")
-    if not root:
+    dataset = run.environment.get("dataset") or {}
+    if not dataset.get("path"):
         raise ValueError("environment.json does not say where the dataset lies (dataset.path)")
-    return Path(root) / "annotations" / "instances_val2017.json"
+    return annotation_file(Path(dataset["path"]), (dataset.get("val") or {}).get("split", SPLITS[1]))

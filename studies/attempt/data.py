@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from roadmap.datasets import embedded_folder
+from roadmap.datasets import embedded_folder, find_splits
 from roadmap.recipe import Recipe
 from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.data.coco import CocoDataset, ImageError, open_splits
@@ -48,12 +48,14 @@ class RunData:
         }
 
 
-def open_data(root: Path | None, embedded: Path | None, world: World) -> RunData:
+def open_data(
+    root: Path | None, embedded: Path | None, world: World, splits: tuple[str, str] | None = None
+) -> RunData:
     """Open both splits on every process.
 
-    root: COCO-layout folder, None for the embedded dataset, which is made in ``embedded`` where it is
-    missing (None: its usual place). Raises ValueError for a dataset that cannot be used, or that differs
-    between processes.
+    root: the dataset's folder, None for the embedded dataset, which is made in ``embedded`` where it is
+    missing (None: its usual place). splits: names of both, None for those that are usual. Raises ValueError
+    for a dataset that cannot be used, or that differs between processes.
     """
     if root is None:
         embedded = embedded or embedded_folder()
@@ -61,7 +63,7 @@ def open_data(root: Path | None, embedded: Path | None, world: World) -> RunData
             ensure_shapes_dataset(embedded)
         world.barrier()
         root = ensure_shapes_dataset(embedded)
-    train, val = open_splits(root)
+    train, val = open_splits(root, splits or find_splits(root))
     skipped = [tuple(sorted(image.name for image in split.skipped)) for split in (train, val)]
     if any(other != skipped for other in world.gather(skipped)):
         raise ValueError(f"processes see different images in {root}; is it the same folder on all nodes?")

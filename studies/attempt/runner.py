@@ -50,7 +50,8 @@ log = logging.getLogger(__name__)
 class Options:
     """What may differ between attempts of the same run without changing its outcome.
 
-    data: COCO-layout folder, None for the embedded dataset (made below ``embedded``). device: cpu, cuda
+    data: the dataset's folder, None for the embedded dataset (made below ``embedded``). splits: names of its
+    training and validation split, None for those that are usual. device: cpu, cuda
     or None for the best there is. workers: data processes, None to choose. tracking: an MLflow URI,
     ``off``, or None for the default. again: start a finished or failed run from scratch. weights: file that
     the recipe's ``pretrained`` names. cache: folder for decoded training images, None to decode each time.
@@ -65,6 +66,7 @@ class Options:
     again: bool = False
     weights: Path | None = None
     cache: Path | None = None
+    splits: tuple[str, str] | None = None
 
 
 def execute(
@@ -131,7 +133,7 @@ class _Attempt:
         run, world, workers = self.run, self.world, self.options.workers
         config = run.recipe.training
         prepare_process(run.seed, world)
-        data = open_data(self.options.data, self.options.embedded, world)
+        data = open_data(self.options.data, self.options.embedded, world, self.options.splits)
         if self.options.cache is not None:
             cache_images(data, self.options.cache, run.recipe, world)
             self.deviations.append(Deviation("training images", "decoded each time", "from a cache"))

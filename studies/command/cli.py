@@ -51,8 +51,15 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     what.add_argument(
         "--data",
         metavar="DIR",
-        help="dataset in COCO's layout: annotations/, train2017/, val2017/; default: $COCO_DIR, else the "
+        help="dataset in COCO's layout (annotations/, train2017/, val2017/) or Roboflow's COCO export "
+        "(train/, valid/); python -m studies.convert makes one of YOLO's; default: $COCO_DIR, else the "
         "embedded dataset of drawn shapes",
+    )
+    what.add_argument(
+        "--train-split", metavar="NAME", help="its training split (default: train2017 or train)"
+    )
+    what.add_argument(
+        "--val-split", metavar="NAME", help="its validation split (default: val2017, val or valid)"
     )
     what.add_argument(
         "--embedded", action="store_true", help="use the embedded dataset, whatever $COCO_DIR is"
@@ -228,6 +235,7 @@ def _one_by_one(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> d
     attempt = Options(
         runs=plan.runs,
         data=plan.data,
+        splits=plan.splits,
         embedded=embedded_folder(),
         device=options.device,
         workers=options.workers,

@@ -73,6 +73,7 @@ def _carry_out(folders: Sequence[RunFolder], options: argparse.Namespace, stop: 
                 again=options.again,
                 weights=inputs.weights,
                 cache=Path(options.cache).absolute() if options.cache else None,
+                splits=inputs.splits,
             )
             statuses.append(execute(planned.run, planned.deviations, attempt, world, stop))
             if statuses[-1] == INTERRUPTED or world.is_lost:
@@ -84,7 +85,10 @@ def _prepare(folder: RunFolder, options: argparse.Namespace) -> tuple[PlannedRun
     """What to run and where its files are; None when it is refused, which is said and recorded."""
     try:
         planned = read_planned(folder)
-        return planned, Inputs(_data(planned, options.data), _weights(planned, options.weights))
+        splits = planned.inputs.splits if planned.inputs else None
+        return planned, Inputs(
+            _data(planned, options.data, splits), _weights(planned, options.weights), splits
+        )
     except ValueError as error:
         log.error("refused: %s", error)
         if is_main_process():
@@ -92,13 +96,14 @@ def _prepare(folder: RunFolder, options: argparse.Namespace) -> tuple[PlannedRun
         return None
 
 
-def _data(planned: PlannedRun, given: Path | None) -> Path | None:
+def _data(planned: PlannedRun, given: Path | None, splits: tuple[str, str] | None) -> Path | None:
     """The dataset's folder, None for the embedded one. Raises ValueError unless it is the recipe's."""
     wanted = planned.run.recipe.dataset
     known = given or (planned.inputs.data if planned.inputs else None)
     if known is None and wanted.name != EMBEDDED_NAME:
         raise ValueError(f"where {wanted.name} lies is not on record; say it with --data DIR")
-    found = describe_dataset(resolve_dataset(str(known)) if known else None)
+    root = resolve_dataset(str(known), *(splits or ())) if known else None
+    found = describe_dataset(root, splits)
     if found.fingerprint != wanted.fingerprint:
         raise ValueError(
             f"the dataset in {known or 'the embedded folder'} is not the recipe's: its fingerprint is "

@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roadmap.anchors import anchor_finder
 from roadmap.cost import iterations, training_flops
-from roadmap.datasets import describe_dataset, resolve_dataset
+from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
+from roadmap.fitting import fitted
 from roadmap.planned import Inputs, write_planned
 from roadmap.protocols import IMAGENET, Deviation, deviations, find_protocol
 from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
 from roadmap.study import Setting, Study, write_study
 from studies.attempt.commit import commit_state
+from yolox_core.config import annotation_file
 
 log = logging.getLogger(__name__)
+
+#: Below this number of training images the paper's protocol draws a remark.
+FEW_IMAGES = 5000
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Plan:
 
     command: what the user types to run the study. runs: the folder of all records. data: the dataset's
     folder, None for the embedded one. weights: the file that training starts from, None for random weights.
+    splits: names of the dataset's training and validation split.
     """
 
     study: Study
@@ -46,6 +54,7 @@ class Plan:
     runs: Path
     data: Path | None
     weights: Path | None
+    splits: tuple[str, str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -64,9 +73,9 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
     Raises ValueError for an unknown arm, a broken dataset or an unreadable weights file.
     """
     arms = [study.find(name) for name in dict.fromkeys(options.only or study.names)]
-    root = None if options.embedded else resolve_dataset(options.data) or resolve_dataset(coco or None)
+    root, splits = find_data(options, coco)
     weights = weights_file(options)
-    setting = make_setting(options, root, weights)
+    setting = make_setting(options, root, splits, weights)
     if root is None:
         log.warning(
             "\n*** %s: using the embedded dataset of drawn shapes.\n"
@@ -80,18 +89,52 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
         for seed in chosen_seeds(options)
         for name, recipe, reference in recipes
     )
-    return Plan(study, command, setting, planned, runs, root, weights)
+    return Plan(study, command, setting, planned, runs, root, weights, splits)
 
 
-def make_setting(options: argparse.Namespace, root: Path | None, weights: Path | None) -> Setting:
+def find_data(options: argparse.Namespace, coco: str = "") -> tuple[Path | None, tuple[str, str] | None]:
+    """The dataset's folder and the names of its splits; None for both means the embedded one.
+
+    Raises ValueError for a folder that holds none, and for options that contradict each other.
+    """
+    names = (options.train_split, options.val_split)
+    if options.embedded:
+        if options.data is not None or any(names):
+            raise ValueError(
+                "--embedded is a dataset of its own; leave out --data, --train-split, --val-split"
+            )
+        return None, None
+    if options.data == "":
+        raise ValueError("--data is empty; give a folder, or --embedded for the drawn shapes")
+    site = "" if os.environ.get("COCO_DIR") else coco
+    root = resolve_dataset(options.data or site or None, *names)
+    return root, None if root is None else find_splits(root, *names)
+
+
+def make_setting(
+    options: argparse.Namespace,
+    root: Path | None,
+    splits: tuple[str, str] | None,
+    weights: Path | None,
+) -> Setting:
     """What the command line says about protocol, dataset and starting weights."""
-    protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
+    dataset = describe_dataset(root, splits)
+    annotations = annotation_file(root, splits[0]) if root and splits else None
+    protocol = fitted(
+        find_protocol(options.protocol or ("demo" if root is None else "paper")), dataset, annotations
+    )
+    if protocol.name == "paper" and root is not None and dataset.train_images < FEW_IMAGES:
+        log.warning(
+            "The paper's protocol is made for 118,287 images; on %d, --protocol small suits better.",
+            dataset.train_images,
+        )
     identity = file_identity(weights) if weights else ""
     return Setting(
         protocol,
-        describe_dataset(root),
+        dataset,
         weights=f"weights:{identity}" if options.weights else "",
         imagenet=f"{IMAGENET}:{identity}" if options.imagenet_weights else "",
+        anchors=anchor_finder(protocol.anchors, dataset, annotations),
     )
 
 
@@ -168,7 +211,7 @@ def write_plan(plan: Plan) -> None:
     """
     commit, dirty = commit_state()
     facts = {"command": sys.argv, "commit": commit, "dirty": dirty}
-    inputs = Inputs(plan.data, plan.weights)
+    inputs = Inputs(plan.data, plan.weights, plan.splits)
     try:
         write_study(plan.folder, plan.study, plan.command)
         for planned in plan.planned:

@@ -49,7 +49,8 @@ def write_validation_picture(folder: RunFolder) -> Path | None:
     if path.exists() and path.stat().st_mtime >= detections.stat().st_mtime:
         return path
     try:
-        dataset = CocoDataset(Path(environment["dataset"]["path"]), "val2017")
+        data = environment["dataset"]
+        dataset = CocoDataset(Path(data["path"]), (data.get("val") or {}).get("split", "val2017"))
         picture = draw_validation(dataset, read_json(detections), _title(result))
     except (OSError, ValueError, KeyError, cv2.error) as error:
         log.warning("no picture of %s: %s", folder.name, error)

@@ -135,8 +135,10 @@ def test_whose_anchors(tmp_path: Path) -> None:
 
 def test_without_image_sizes_yolov3s_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = _file(tmp_path / "a.json", _nine(), width=None)
-    assert anchor_finder("kmeans", DatasetConfig("mine", "f", 1, 9, 9), file) is None
-    assert "states no image sizes" in caplog.text
+    finder = anchor_finder("kmeans", DatasetConfig("mine", "f", 1, 9, 9), file)
+    assert finder is not None
+    assert finder(640) == YOLOV3_ANCHORS
+    assert "no boxes in images of stated size" in caplog.text
 
 
 @pytest.mark.skipif(not BCCD.is_file(), reason="no blood cells beside the checkout")

@@ -16,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "studies.roadmap": (["--help"], ["--list"], ["--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
+    "studies.check_data": (["--help"],),
+    "studies.convert": (["--help"],),
     "studies.evaluate": (["--help"],),
     "studies.export": (["--help"],),
     "studies.report": (["--help"],),

@@ -55,6 +55,13 @@ class Prediction:
     classes: Float[Tensor, "B N C"]
     one_to_one: Float[Tensor, "B N"] | None = None
 
+    def images(self, part: slice) -> Prediction:
+        """The same for some of the images."""
+        single = self.one_to_one[part] if self.one_to_one is not None else None
+        return Prediction(
+            self.boxes_cxcywh[part], self.offsets[part], self.objectness[part], self.classes[part], single
+        )
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -69,6 +76,10 @@ class Targets:
     @property
     def valid(self) -> Bool[Tensor, "B G"]:
         return self.labels >= 0
+
+    def images(self, part: slice) -> Targets:
+        """The same for some of the images."""
+        return Targets(self.boxes_cxcywh[part], self.labels[part])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Targets:
         return Targets(

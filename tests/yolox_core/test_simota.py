@@ -30,7 +30,7 @@ from tests.yolox_core.scenes import (
     scenes,
     targets,
 )
-from yolox_core.assigners import simota
+from yolox_core.assigners import common
 from yolox_core.assigners.simota import Candidates, SimOTAAssigner, classification_cost
 from yolox_core.structures import Prediction, Priors
 
@@ -236,7 +236,7 @@ def test_a_batch_in_several_tables(entries: int, tables: int) -> None:
     prediction = random_prediction(POINTS, 5, seed=1)
     crowd = targets([THING], [], [THING, (30, 30, 40, 20, 2)], [THING] * 4, [(50, 9, 9, 9, 1)])
     expected = SimOTAAssigner()(POINTS, prediction, crowd)
-    with mock.patch.object(simota, "TABLE_ENTRIES", entries):
+    with mock.patch.object(common, "TABLE_ENTRIES", entries):
         claims = SimOTAAssigner().claim_together(POINTS, candidates(prediction), crowd)
     parts = [some.assignment(84) for some in claims]
     assert len(parts) == tables

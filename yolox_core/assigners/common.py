@@ -6,7 +6,7 @@ back from the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -17,12 +17,43 @@ from torch import Tensor
 from yolox_core.boxes import paired_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
+#: Entries of a table of objects × priors of several images: 1 GB of memory at the peak.
+TABLE_ENTRIES = 1 << 25
+
 
 @runtime_checkable
 class Assigner(Protocol):
     """Decides which priors are positive for which object. Gradients never flow through it."""
 
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment: ...
+
+
+def image_parts(targets: Targets, priors: Priors) -> Iterator[slice]:
+    """The batch in parts whose tables of objects × priors have at most :data:`TABLE_ENTRIES` entries, or
+    one image each. Padding to the batch's most crowded image makes such tables large.
+    """
+    images, objects = targets.labels.shape
+    together = max(1, TABLE_ENTRIES // max(1, objects * len(priors.strides)))
+    return (slice(start, start + together) for start in range(0, images, together))
+
+
+def assign_in_parts(assign: Assigner, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
+    """What ``assign`` says of the images, asked for as many at once as memory allows."""
+    parts = list(image_parts(targets, priors))
+    if len(parts) == 1:
+        return assign(priors, prediction, targets)
+    return join_images([assign(priors, prediction.images(part), targets.images(part)) for part in parts])
+
+
+def join_images(parts: Sequence[Assignment]) -> Assignment:
+    """Assignments of the parts of a batch as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Assignment(
+        torch.cat([part.matched for part in parts]),
+        torch.cat([part.iou for part in parts]),
+        torch.cat([part.ignored for part in parts]),
+    )
 
 
 def nothing_assigned(prediction: Prediction) -> Assignment:

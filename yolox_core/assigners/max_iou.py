@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from yolox_core.assigners.common import centre_cells, matched_iou, nothing_assigned, resolve_claims, visible
+from yolox_core.assigners.common import (
+    assign_in_parts,
+    centre_cells,
+    matched_iou,
+    nothing_assigned,
+    resolve_claims,
+    visible,
+)
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
@@ -30,6 +37,9 @@ class MaxIoUAssigner:
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
         if targets.labels.shape[1] == 0:
             return nothing_assigned(prediction)
+        return assign_in_parts(self._assign, priors, prediction, targets)
+
+    def _assign(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
         shape_iou = self._shape_iou(priors, targets)
         best = shape_iou.amax(dim=-1, keepdim=True)
         # several priors share the best shape: all cells of its level. Of equal shapes, the first.

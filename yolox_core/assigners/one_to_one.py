@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from yolox_core.assigners.common import matched_iou, nothing_assigned
+from yolox_core.assigners.common import assign_in_parts, matched_iou, nothing_assigned
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
 
@@ -33,6 +33,9 @@ class OneToOneAssigner:
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
         if targets.labels.shape[1] == 0:
             return nothing_assigned(prediction)
+        return assign_in_parts(self._assign, priors, prediction, targets)
+
+    def _assign(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
         quality = self._quality(priors, prediction, targets)
         most = min(self.candidates, quality.shape[-1])
         values, choices = quality.topk(most, dim=-1, sorted=True)

@@ -22,12 +22,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from yolox_core.assigners.common import axes, nothing_assigned
+from yolox_core.assigners.common import axes, image_parts, join_images, nothing_assigned
 from yolox_core.boxes import pairwise_iou
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
-
-#: Entries of a table of several images: 1 GB of memory at the peak.
-TABLE_ENTRIES = 1 << 25
 
 
 class Candidates(NamedTuple):
@@ -87,16 +84,13 @@ class SimOTAAssigner:
         on_cpu = targets.labels.device.type == "cpu"
         claim = self.claim_one_by_one if on_cpu else self.claim_together
         claims = claim(priors, candidates, targets)
-        return _join([some.assignment(count) for some in claims])
+        return join_images([some.assignment(count) for some in claims])
 
     def claim_together(self, priors: Priors, candidates: Candidates, targets: Targets) -> list[Claims]:
         """Claims of as many images at once as memory allows, without reading a value from the device."""
-        images, objects = targets.labels.shape
-        together = max(1, TABLE_ENTRIES // (objects * len(priors.strides)))
         claims = []
-        for start in range(0, images, together):
-            part = slice(start, start + together)
-            some = Targets(targets.boxes_cxcywh[part], targets.labels[part])
+        for part in image_parts(targets, priors):
+            some = targets.images(part)
             eligible, preferred = self._regions(priors, some)
             claims.append(self._cheapest(candidates.part(part), some, preferred, eligible))
         return claims
@@ -202,16 +196,6 @@ def _cheapest_by_number(
 def _no_claims(like: Tensor) -> Claims:
     empty = like.new_empty(1, 0)
     return Claims(empty, empty, empty.float())
-
-
-def _join(parts: list[Assignment]) -> Assignment:
-    if len(parts) == 1:
-        return parts[0]
-    return Assignment(
-        torch.cat([part.matched for part in parts]),
-        torch.cat([part.iou for part in parts]),
-        torch.cat([part.ignored for part in parts]),
-    )
 
 
 def _between(x: Float[Tensor, " L"], centre: Float[Tensor, "B G 1"], reach: Tensor) -> Bool[Tensor, "B G L"]:

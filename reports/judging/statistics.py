@@ -43,32 +43,6 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Figures of one recipe over its seeds. sd and the intervals are None where n is too small."""
-
-    n: int
-    mean: float
-    sd: float | None
-    t: Interval | None
-    bootstrap: Interval | None
-
-
-def summarise(values: Values, rng: np.random.Generator, level: float = LEVEL) -> Summary:
-    """Mean, standard deviation (n - 1) and both intervals of the mean.
-
-    Raises ValueError for no values or a value that is not finite.
-    """
-    array = _array(values)
-    return Summary(
-        len(array),
-        float(array.mean()),
-        standard_deviation(array),
-        t_interval(array, level),
-        studentised_interval(array, rng, level),
-    )
-
-
 def standard_deviation(values: Values) -> float | None:
     """Sample standard deviation (divisor n - 1); None for one value."""
     array = _array(values)
@@ -153,11 +127,6 @@ def sign_flip_p(gains: Values, rng: np.random.Generator | None = None) -> float:
         rng=rng,
     )  # fmt: skip
     return float(test.pvalue)
-
-
-def smallest_sign_flip_p(pairs: int) -> float:
-    """The smallest two-sided p-value that ``pairs`` pairs can give."""
-    return min(1.0, 2.0 / 2**pairs)
 
 
 def seeds_needed(

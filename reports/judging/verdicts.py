@@ -129,11 +129,6 @@ class Verdict:
         return self.label == WITHIN_NOISE and not _holds_papers_gain(self.claim, self)
 
 
-def failed(verdicts: Iterable[Verdict]) -> bool:
-    """For ``--check``: whether any claim measured under the paper's protocol fails."""
-    return any(verdict.fails for verdict in verdicts)
-
-
 def judge(
     claim: Claim,
     before: Mapping[int, float] | float,

@@ -1,4 +1,4 @@
-"""See and steer studies on Slurm: python -m slurm status|logs|cancel|retry|resubmit|check|probe|sites."""
+"""See and steer studies on Slurm: python -m slurm status, logs, cancel, retry and more."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from slurm.overview import Overview, RunStatus, overview, studies
 from slurm.ownership import whose
 from slurm.probe import probe
 from slurm.site import load_site, site_names
+from slurm.submission import read_submissions
+from slurm.throttle import balance, set_limit
 
 _EPILOG = """\
 examples:
   python -m slurm status                                 every run of every study
   python -m slurm logs --only simota --seed 0            the tail of its log
+  python -m slurm throttle 4                             four runs of a study at a time, from now on
   python -m slurm retry --study roadmap                  what ended without a result, once more
   python -m slurm resubmit --study roadmap               what is missing, but for what failed or was cancelled
   python -m slurm check --site my-cluster.toml           is the cluster ready? tells what to fix
@@ -80,10 +83,29 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, _again, summary)
         _selection(command)
-        command.set_defaults(command=name)
+        command.set_defaults(command=name, waiting=False)
         command.add_argument("--site", metavar="SITE", help="another site than last time: a name or a file")
         command.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse above this estimate")
         command.add_argument("--dry-run", action="store_true", help="print the scripts, submit nothing")
+        if name == "resubmit":
+            command.add_argument(
+                "--waiting",
+                action="store_true",
+                help="only what the cluster had no room for (the report job does)",
+            )
+    throttle = _command(
+        commands, "throttle", _throttle, "how many runs of a study may train at the same time, from now on"
+    )
+    throttle.add_argument(
+        "limit",
+        type=int,
+        nargs="?",
+        metavar="N",
+        help="0: as many as fit; without N the present limit is dealt anew",
+    )
+    throttle.add_argument("--study", metavar="STUDY", help="default: every study below the runs folder")
+    throttle.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    throttle.add_argument("--json", action="store_true", help="one JSON document")
     check = _command(
         commands, "check", _check, "a short job that says whether training would run, and what to fix"
     )
@@ -191,6 +213,23 @@ def _cancel(options: argparse.Namespace) -> int:
     return 0
 
 
+def _throttle(options: argparse.Namespace) -> int:
+    submitted = dict.fromkeys(each.study for each in read_submissions(options.runs))
+    chosen = [options.study] if options.study else list(submitted)
+    dealt = {}
+    for study in chosen:
+        if options.limit is not None:
+            set_limit(study, options.runs, options.limit)
+        dealt[study] = balance(study, options.runs)
+    if options.json:
+        print(json.dumps(dealt, indent=1))
+        return 0
+    for study, jobs in dealt.items():
+        what = ", ".join(f"job {job}: {share or 'no limit'}" for job, share in jobs.items())
+        print(f"{study}: {what or 'nothing waits in the queue'}")
+    return 0
+
+
 def _again(options: argparse.Namespace) -> int:
     chosen = [options.study] if options.study else list(studies(options.runs))
     if not chosen:
@@ -206,6 +245,7 @@ def _again(options: argparse.Namespace) -> int:
             load_site(options.site) if options.site else None,
             options.max_gpu_hours,
             options.dry_run,
+            options.waiting,
         )
         answers.append(
             {

@@ -44,13 +44,14 @@ def outcome_text(outcome: Outcome, dry_run: bool) -> str:
     lines += [f"not submitted: {skipped.run}: {skipped.why}" for skipped in outcome.skipped]
     if outcome.scripts:
         lines.append(budget.describe(outcome.cost))
-    sent = outcome.submission
-    if sent is not None:
+    for sent in outcome.submissions:
         report = f", report job {sent.report_job}" if sent.report_job is not None else ""
         lines.append(f"submitted {len(sent.tasks)} runs as job {sent.job}{report} on site {sent.site.name}")
         lines.append(f"kept in {sent.folder}")
-        runs = shell(str(sent.folder.parents[2]))
-        lines.append(f"see: python -m slurm status --study {sent.study} --runs {runs}")
+    last = outcome.submission
+    if last is not None:
+        runs = shell(str(last.folder.parents[2]))
+        lines.append(f"see: python -m slurm status --study {last.study} --runs {runs}")
     elif not outcome.scripts:
         lines.append("nothing to submit")
     lines += [f"note: {note}" for note in outcome.notes]
@@ -62,6 +63,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     sent = outcome.submission
     return {
         "submission": submission.to_json(sent) if sent else None,
+        "submissions": [submission.to_json(each) for each in outcome.submissions],
         "skipped": [{"run": s.run, "why": s.why} for s in outcome.skipped],
         "cost": budget.to_json(outcome.cost),
         "scripts": public(outcome.scripts),

@@ -143,4 +143,7 @@ else
     if [ "$status" -eq 0 ]; then echo "slurm: finished"; fi
     note over "$status" ""
 fi
+# Where a study has several arrays, the limit on its running tasks is shared out anew.
+set -- "$runs"/submissions/*/
+if [ $# -gt 1 ]; then @{balance} > /dev/null 2>&1; fi
 exit "$status"

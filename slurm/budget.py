@@ -85,18 +85,38 @@ def estimate(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -
     for arm in dict.fromkeys(task.arm for task in tasks):
         mine = [task for task in tasks if task.arm == arm]
         flops = _total([task.flops for task in mine])
-        arms.append(ArmCost(arm, len(mine), flops, _hours(flops, throughput)))
-    longest = max((task.flops for task in tasks if task.flops is not None), default=None)
-    hours = _hours(longest, throughput)
+        arms.append(ArmCost(arm, len(mine), flops, _hours(flops, _of(site.for_arm(arm), throughput))))
+    longest, job = _longest(tasks, site, throughput)
     return Estimate(
         throughput,
         tuple(arms),
         _total([arm.gpu_hours for arm in arms]),
-        None if hours is None else hours / max(1, site.tasks),
-        seconds(site.time_limit) / 3600 if site.time_limit else None,
+        longest,
+        job,
         site.max_requeues,
         _doubts(tasks, site, throughput),
     )
+
+
+def _longest(
+    tasks: Sequence[Task], site: Site, throughput: Throughput | None
+) -> tuple[float | None, float | None]:
+    """Hours of the run that takes the most jobs one after the other, and of one such job; None: unknown."""
+    found: list[tuple[float, float | None]] = []
+    for task in tasks:
+        request = site.for_arm(task.arm)
+        hours = _hours(task.flops, _of(request, throughput))
+        if hours is not None:
+            limit = seconds(request.time_limit) / 3600 if request.time_limit else None
+            found.append((hours / max(1, request.tasks), limit))
+    return max(found, key=lambda pair: pair[0] / (pair[1] or 1e9), default=(None, None))
+
+
+def _of(request: Site, throughput: Throughput | None) -> Throughput | None:
+    """The throughput of the GPUs that an arm asks for: its own figure where the profile has one."""
+    if request.tflops_per_gpu and throughput and throughput.tflops != request.tflops_per_gpu:
+        return Throughput(request.tflops_per_gpu, f"the profile of site {request.name}")
+    return throughput
 
 
 def _doubts(tasks: Sequence[Task], site: Site, throughput: Throughput | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ MinJobAge); older ones are known to ``sacct`` where there is accounting, else to
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,11 @@ class SlurmError(RuntimeError):
     def __init__(self, message: str, unclear: bool = False) -> None:
         super().__init__(message)
         self.unclear = unclear
+
+    @property
+    def too_many_jobs(self) -> bool:
+        """Whether the account has as many jobs as it may have (MaxSubmitJobs of an association or a QoS)."""
+        return re.search(r"submit ?job\w*limit|job submit limit", str(self), re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,21 @@ def hides_jobs() -> bool:
     return any("jobs" in setting or "all" in setting.split(",") for setting in settings)
 
 
+def largest_array() -> int:
+    """How many tasks an array may have (MaxArraySize, the scheduler's max_array_tasks); 0 when not told."""
+    try:
+        told = _run(["scontrol", "show", "config"])
+    except SlurmError:
+        return 0
+    found = re.findall(r"^MaxArraySize\s*=\s*(\d+)|max_array_tasks=(\d+)", told, re.MULTILINE)
+    return min((int(number) for pair in found for number in pair if number), default=0)
+
+
+def throttle(job: int, tasks: int) -> None:
+    """How many tasks of an array may run at the same time; 0: as many as fit. Raises SlurmError."""
+    _run(["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={tasks}"])
+
+
 def cancel(ids: Iterable[str]) -> None:
     """Cancel jobs or array tasks, with one request per array. Raises SlurmError with Slurm's reason."""
     wanted = list(ids)
@@ -212,12 +233,13 @@ def _open_choices(script: Path) -> frozenset[str]:
 
 
 def _environment(kept: frozenset[str]) -> dict[str, str]:
-    """Ours, without the user's own formats, filters and defaults of Slurm's commands."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_READING) and (not name.startswith("SBATCH_") or name in kept)
-    }
+    """Ours, without the user's own formats, filters and defaults of Slurm's commands, and without what a job
+    that we are in got from Slurm, for a job that it submits would take that over.
+    """
+    inside = ("SLURM_",) if "SLURM_JOB_ID" in os.environ else ()
+    dropped = (*_READING, "SBATCH_", *inside)
+    always = kept | {"SLURM_CONF"}
+    return {name: v for name, v in os.environ.items() if name in always or not name.startswith(dropped)}
 
 
 def _run(command: Sequence[str], kept: frozenset[str] = frozenset()) -> str:

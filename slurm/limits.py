@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from slurm.site import Site, seconds
 
 
@@ -24,6 +26,12 @@ def check_request(site: Site) -> None:
             f"site {site.name!r} does not grant {'; '.join(problems)} "
             f"(its limits: {describe_limits(site)}); ask for less, or correct [limits] in the profile"
         )
+
+
+def check_requests(site: Site, arms: Iterable[str]) -> None:
+    """As :func:`check_request`, for every arm."""
+    for arm in dict.fromkeys(arms):
+        check_request(site.for_arm(arm))
 
 
 def describe_limits(site: Site) -> str:

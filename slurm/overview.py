@@ -45,7 +45,7 @@ _NO_FAILURE = (0, 73, 75)
 ENDED_STATES = frozenset({*_ENDINGS.values(), "failed", "launch-failed", "killed", "interrupted"})
 #: How a run ended that only a person brings back: its own failure, or somebody's wish.
 LEFT_ALONE = frozenset({"failed", "cancelled"})
-MISSING_STATES = (ENDED_STATES - LEFT_ALONE) | {"missing"}
+MISSING_STATES = (ENDED_STATES - LEFT_ALONE) | {"missing", "waiting"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class RunStatus:
     """A row of the status table.
 
     state: ``finished``, ``running``, ``pending``, another word of Slurm's queue in lower case, one of
-    ENDED_STATES, ``planned`` (never submitted nor started), ``missing`` (submitted, never started, and no
+    ENDED_STATES, ``waiting`` (the cluster took no more jobs),
+    ``planned`` (never submitted nor started), ``missing`` (submitted, never started, and no
     longer in the queue), ``unreadable`` (its result can't be used; ``last_end`` says why), ``unknown``, or
     ``unknown (WORD)`` for a word of Slurm's that we do not know. attempts: starts on record.
     last_end: how the last attempt ended. job: id of its latest job. submission: the one it came from.
@@ -125,14 +126,11 @@ def overview(study: str, runs: Path) -> Overview:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is in a submission."""
+    """Where a run is in a submission. index: in its array; None while it waits to be submitted."""
 
     submission: Submission
-    index: int
-
-    @property
-    def task(self) -> Task:
-        return self.submission.tasks[self.index]
+    index: int | None
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def _report_failure(submissions: Sequence[Submission], slurm: _Slurm) -> str:
 def never_started(runs: Path, study: str) -> tuple[str, ...]:
     """Runs that were submitted and have no attempt on record, in order of submission."""
     submissions = read_submissions(runs, study)
-    latest = {task.arguments: task.run for s in submissions for task in s.tasks}
+    latest = {task.arguments: task.run for s in submissions for task in (*s.tasks, *s.waiting)}
     return tuple(
         run
         for run, place in latest_places(submissions).items()
@@ -199,7 +197,7 @@ def never_started(runs: Path, study: str) -> tuple[str, ...]:
 
 
 def _history(place: Place | None) -> list[Event]:
-    return place.submission.history(place.index) if place else []
+    return place.submission.history(place.index) if place and place.index is not None else []
 
 
 def _ask(
@@ -243,7 +241,9 @@ def latest_places(submissions: Sequence[Submission]) -> dict[str, Place | None]:
     places: dict[str, Place | None] = {}
     for submission in submissions:
         for index, task in enumerate(submission.tasks):
-            places[task.run] = Place(submission, index)
+            places[task.run] = Place(submission, index, task)
+        for task in submission.waiting:
+            places[task.run] = Place(submission, None, task)
     return places
 
 
@@ -254,10 +254,8 @@ def is_superseded(row: RunStatus, submissions: Sequence[Submission]) -> bool:
     """
     if row.task is None:
         return False
-    latest = next(
-        task for s in reversed(submissions) for task in s.tasks if task.arguments == row.task.arguments
-    )
-    return latest.run != row.run
+    latest = {task.arguments: task.run for s in submissions for task in (*s.tasks, *s.waiting)}
+    return latest[row.task.arguments] != row.run
 
 
 def _row(path: Path, place: Place | None, slurm: _Slurm, notes: list[str]) -> RunStatus:
@@ -323,12 +321,20 @@ def _state(
         return job.state.lower(), "; ".join(part for part in (last_end, waits) if part)
     if folder.is_locked():
         return "running", last_end
+    if place is not None and place.index is None:
+        return "waiting", "the cluster took no more jobs of this account"
     if place is not None and not is_over(history):
         if slurm.queued is None:
             return "unknown", last_end
         if place.submission.job_name in slurm.hidden:
             return "unknown", last_end or f"Slurm hides the jobs of {place.submission.user}"
-    if place and job is not None and job.state == "CANCELLED" and cancellation(history) is None:
+    if (
+        place
+        and place.index is not None
+        and job is not None
+        and job.state == "CANCELLED"
+        and cancellation(history) is None
+    ):
         remember_cancellation(place.submission.history_file(place.index), job.id, "")
     return _ending(folder, job, history, place is not None), last_end
 

@@ -20,6 +20,9 @@ trap 'note end "$?"' EXIT
 cd @{directory} || exit 66
 @{environment}
 
+# Runs that the cluster did not take before.
+@{go_on} || echo "slurm: could not submit the runs that wait; python -m slurm resubmit does"
+
 unset SLURM_EXPORT_ENV  # from sbatch --export; it would keep from srun's processes what is set above
 
 @{srun}@{wrapper}"$python" @{command}

@@ -47,23 +47,35 @@ class Surroundings:
 
 
 def array_script(
-    name: str, title: str, tasks: int, folder: Path, runs: Path, site: Site, surroundings: Surroundings
+    name: str,
+    title: str,
+    tasks: int,
+    folder: Path,
+    runs: Path,
+    site: Site,
+    surroundings: Surroundings,
+    throttle: int | None = None,
+    report: bool = True,
 ) -> str:
     """The script of a job array with one run per task.
 
     name: of the job. title: a line for the heading. folder: of the submission; runs: of the study's run
-    records; both absolute.
+    records; both absolute. throttle: this array's share of the site's array_throttle, None for all of it.
+    report: whether a report job follows, whose mail tells of the end.
     """
-    throttle = f"%{site.array_throttle}" if site.array_throttle else ""
+    share = site.array_throttle if throttle is None else throttle
+    limit = f"%{share}" if share else ""
+    events = [event for event in site.mail_on if event != "END" or not report]
     directives = [
         directive("--job-name", check_name(name, "job name")),
-        directive("--array", f"0-{tasks - 1}{throttle}"),
+        directive("--array", f"0-{tasks - 1}{limit}"),
         *_queue(site),
         *_resources(site),
         path_directive("--output", str(folder / "logs"), "/%A_%a.log"),
         directive("--open-mode", "append"),
         directive("--requeue"),
         directive("--signal", f"B:USR1@{site.signal_lead}"),
+        *_mail(site, events),
     ]
     return _fill(
         "array.sh",
@@ -74,14 +86,25 @@ def array_script(
         lead=str(site.signal_lead),
         srun_options=_words(site.srun_options),
         max_requeues=str(site.max_requeues),
+        balance=_balance(site, runs),
         **_common(site, surroundings, site.tasks),
     )
 
 
 def report_script(
-    name: str, title: str, command: Sequence[str], folder: Path, site: Site, surroundings: Surroundings
+    name: str,
+    title: str,
+    command: Sequence[str],
+    folder: Path,
+    site: Site,
+    surroundings: Surroundings,
+    waiting: bool = False,
 ) -> str:
-    """The script of the report job; ``command`` follows the interpreter."""
+    """The script of the report job; ``command`` follows the interpreter. folder: of the submission. waiting:
+    whether it has runs to submit first, which the cluster did not take before.
+    """
+    study = folder.parent.parent
+    go_on = ("-m", "slurm", "resubmit", "--waiting", "--study", study.name, "--runs", str(study.parent))
     directives = [
         directive("--job-name", check_name(name, "job name")),
         *_queue(_of_the_report(site)),
@@ -90,6 +113,7 @@ def report_script(
         path_directive("--output", str(folder / "logs"), "/report_%j.log"),
         directive("--open-mode", "append"),
         directive("--requeue"),
+        *_mail(site, site.mail_on),
     ]
     return _fill(
         "report.sh",
@@ -97,9 +121,24 @@ def report_script(
         directives="\n".join(directives),
         history=shell(str(folder / "history" / REPORT_HISTORY), "history"),
         command=command_line(command),
+        go_on=f'{_words(site.container)}"$python" {command_line(go_on)}' if waiting else ":",
         srun=f"srun --ntasks=1 {command_line(site.srun_options)} " if site.srun_options else "",
         **_common(site, surroundings, 1),
     )
+
+
+def _balance(site: Site, runs: Path) -> str:
+    """What shares a study's limit out anew when a task is over; nothing where there is no limit."""
+    if not site.array_throttle:
+        return ":"
+    study, folder = shell(runs.name, "study"), shell(str(runs.parent), "runs folder")
+    return f'{_words(site.container)}"$python" -m slurm throttle --study {study} --runs {folder}'
+
+
+def _mail(site: Site, events: Sequence[str]) -> list[str]:
+    if not site.mail or not events:
+        return []
+    return [directive("--mail-user", site.mail), directive("--mail-type", ",".join(events))]
 
 
 def _of_the_report(site: Site) -> Site:

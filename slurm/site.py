@@ -12,7 +12,8 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -28,11 +29,12 @@ _OURS = frozenset({
     "--account", "--array", "--chdir", "--cpus-per-task", "--dependency", "--gres", "--job-name", "--mem",
     "--nodes", "--ntasks", "--ntasks-per-node", "--open-mode", "--output", "--error", "--partition", "--qos",
     "--requeue", "--no-requeue", "--signal", "--time", "--wrap", "--wait", "--parsable", "--test-only",
-    "--hold",
+    "--hold", "--mail-user", "--mail-type",
 })
 # fmt: on
 #: srun options that the scripts set themselves, or that would make another job step of it.
 _SRUN_OURS = frozenset({"--cpus-per-task", "--jobid", "--kill-on-bad-exit", "--nodes", "--ntasks", "--pty"})
+_MAIL_EVENTS = ("BEGIN", "END", "FAIL", "REQUEUE", "INVALID_DEPEND", "TIME_LIMIT", "TIME_LIMIT_90", "ALL")
 #: sbatch takes at most this many seconds of warning.
 _LONGEST_LEAD = 65535
 
@@ -52,6 +54,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What the runs of some arms ask for instead of the site's keys of these names; empty or 0: the same."""
+
+    partition: str = ""
+    qos: str = ""
+    options: tuple[str, ...] = ()
+    nodes: int = 0
+    gpus_per_node: int = 0
+    gpu_type: str = ""
+    cpus_per_gpu: int = 0
+    memory: str = ""
+    time_limit: str = ""
+    tflops_per_gpu: float = 0.0
+
+    def given(self) -> dict[str, Any]:
+        """The keys that are not left as they are."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+
+
+@dataclass(frozen=True)
 class Site:
     """A cluster, and what one run asks of it.
 
@@ -65,7 +87,9 @@ class Site:
     variables: environment variables. coco: the dataset's folder. tracking_uri: MLflow's.
     srun_options: of the srun that starts processes (pyxis, enroot). report_partition, report_qos,
     report_options, report_memory, report_time_limit: of the report job; with a partition of its own it takes
-    over neither qos nor options. tflops_per_gpu: sustained training TFLOP/s of one GPU,
+    over neither qos nor options. mail: address for Slurm's mails, on these events (mail_on). arms: other
+    requests for the runs of arms that match a name or a pattern (yolox-x*), the first match counts.
+    tflops_per_gpu: sustained training TFLOP/s of one GPU,
     0 when unknown.
     """
 
@@ -98,6 +122,9 @@ class Site:
     report_memory: str = ""
     report_time_limit: str = ""
     tflops_per_gpu: float = 0.0
+    mail: str = ""
+    mail_on: tuple[str, ...] = ("END", "FAIL")
+    arms: Mapping[str, Resources] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -118,7 +145,25 @@ class Site:
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"variables: {name!r} is no name of an environment variable")
             check_printable(value, f"variables.{name}")
+        if self.mail:
+            check_word(self.mail, "mail")
+        for event in self.mail_on:
+            if event not in _MAIL_EVENTS:
+                raise ValueError(f"mail_on: {event!r} is none of: {', '.join(_MAIL_EVENTS)}")
         self._check_request()
+        for pattern in self.arms:
+            try:
+                self.for_arm(pattern)
+            except ValueError as error:
+                raise ValueError(f"arms.{pattern}: {error}") from error
+
+    def for_arm(self, arm: str) -> Site:
+        """The site as the runs of an arm see it."""
+        found = (
+            wanted for pattern, wanted in self.arms.items() if fnmatchcase(arm, pattern) or arm == pattern
+        )
+        wanted = next(found, Resources())
+        return replace(self, arms={}, **wanted.given())
 
     def _check_request(self) -> None:
         _not_negative(self, "gpus_per_node", "array_throttle", "max_requeues", "tflops_per_gpu")
@@ -231,6 +276,10 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"{key} must be a list of strings, not {value!r}")
         return tuple(value)
+    if origin is not None and get_args(hint)[-1] is Resources:
+        if not isinstance(value, Mapping) or not all(isinstance(v, Mapping) for v in value.values()):
+            raise ValueError(f"{key} must hold tables: [{key}.simota]")
+        return {name: _build(Resources, entry, f"{key}.{name}.") for name, entry in value.items()}
     if origin is not None and not isinstance(hint, types.UnionType):
         if not isinstance(value, Mapping) or not all(
             isinstance(v, get_args(hint)[1]) for v in value.values()

@@ -68,6 +68,7 @@ def again(
     site: Site | None = None,
     max_gpu_hours: float | None = None,
     dry_run: bool = False,
+    only_waiting: bool = False,
 ) -> tuple[Outcome | None, tuple[RunStatus, ...]]:
     """``retry`` what ended without a result, or ``resubmit`` what is missing, on the latest submission's site
     or another. Returns None when there is nothing to do, and the rows that resubmit leaves alone: they
@@ -80,7 +81,8 @@ def again(
         raise ValueError(f"study {study!r} was never submitted from {runs}; there is nothing to {command}")
     found = overview(study, runs)
     rows = [row for row in select(found, arms, seeds) if not is_superseded(row, submissions)]
-    chosen = [row for row in rows if row.state in AGAIN[command] and row.task is not None]
+    states = {"waiting"} if only_waiting else AGAIN[command]
+    chosen = [row for row in rows if row.state in states and row.task is not None]
     left = tuple(row for row in rows if row.state in LEFT_ALONE and command == "resubmit")
     tasks = [row.task for row in chosen if row.task is not None]
     if not tasks:

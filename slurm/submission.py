@@ -55,7 +55,9 @@ class Task:
 class Submission:
     """A job array and its report job. job, report_job: None when Slurm never answered with an id.
 
-    user: who submitted it, empty when not on record.
+    user: who submitted it, empty when not on record. waiting: runs of the same study that the cluster did not
+    take, for the account had as many jobs as it may have; the report job submits them. site: the whole one;
+    all tasks of an array have arms that ask for the same (:attr:`request`).
     """
 
     id: str
@@ -68,6 +70,12 @@ class Submission:
     job: int | None = None
     report_job: int | None = None
     user: str = ""
+    waiting: tuple[Task, ...] = ()
+
+    @property
+    def request(self) -> Site:
+        """The site as the tasks of this array see it."""
+        return self.site.for_arm(self.tasks[0].arm) if self.tasks else self.site
 
     @property
     def is_ours(self) -> bool:
@@ -153,6 +161,7 @@ def _read(path: Path) -> Submission | None:
             job=data["job"],
             report_job=data["report_job"],
             user=data.get("user", ""),
+            waiting=tuple(_task(task) for task in data.get("waiting", ())),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no submission record ({error!r}); move it away or repair it") from error
@@ -173,5 +182,6 @@ def to_json(submission: Submission) -> dict[str, Any]:
         "job": submission.job,
         "report_job": submission.report_job,
         "folder": str(submission.folder),
+        "waiting": [task.run for task in submission.waiting],
         "tasks": json.loads(json.dumps([asdict(task) for task in submission.tasks])),
     }

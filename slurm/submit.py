@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadmap.record import RunFolder, write_atomic
+from roadmap.record import RunFolder
 from slurm import budget, client
-from slurm.limits import check_request
+from slurm.handover import arrays, hand_over, scripts
+from slurm.handover import report as report_of
+from slurm.limits import check_requests
 from slurm.overview import hidden_runs
 from slurm.ownership import whose
-from slurm.quoting import shell
-from slurm.script import Surroundings, array_script, report_script, tasks_file
+from slurm.script import Surroundings
 from slurm.site import Site
 from slurm.submission import (
     Submission,
@@ -24,6 +24,7 @@ from slurm.submission import (
     read_submissions,
     submissions_folder,
 )
+from slurm.throttle import alive_sizes, balance, forget_limit, limit_of, shares
 
 #: Seconds to wait for another submission of the same study to finish its decision.
 _PATIENCE = 120
@@ -39,16 +40,21 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a submission did, or would do. submission: None when there was nothing to submit.
+    """What a submission did, or would do. submissions: one per array, none when there was nothing to submit.
 
     scripts: file name -> text, for ``--dry-run``. notes: what the user should know beside.
     """
 
-    submission: Submission | None
+    submissions: tuple[Submission, ...]
     skipped: tuple[Skipped, ...]
     cost: budget.Estimate
     scripts: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def submission(self) -> Submission | None:
+        """The last array, behind which the report job waits."""
+        return self.submissions[-1] if self.submissions else None
 
 
 def submit(
@@ -61,25 +67,53 @@ def submit(
     dry_run: bool = False,
     max_gpu_hours: float | None = None,
 ) -> Outcome:
-    """Submit what is neither finished nor already in the queue, as one array with a dependent report job.
+    """Submit what is neither finished nor already in the queue, as one array with a dependent report job; as
+    several where arms ask for different resources or the cluster takes no array of that size.
 
     runs: the folder that holds ``<study>/<run>/``. report: what follows the interpreter in the report job.
     Raises ValueError for a request above the site's limits or the budget, and SlurmError with Slurm's own
     reason when it refuses.
     """
     runs = runs.absolute()
-    check_request(site)
+    check_requests(site, [task.arm for task in tasks])
     if dry_run:
         return _rehearse(study, tasks, site, runs, report, max_gpu_hours)
     with _deciding(submissions_folder(runs, study)):
         todo, skipped = _decide(study, tasks, runs, busy_runs(study, runs))
         cost = _check_cost(todo, site, runs, max_gpu_hours)
         if not todo:
-            return Outcome(None, skipped, cost, {})
-        plan = new_submission(study, site, todo, tuple(report), runs)
-        files = _files(plan, Surroundings.here())
-        sent, notes = _send(plan, files)
-        return Outcome(sent, skipped, cost, files, notes)
+            return Outcome((), skipped, cost, {})
+        others = alive_sizes(read_submissions(runs, study))
+        if not others:
+            forget_limit(study, runs)
+        plans = _plans(study, todo, site, runs, report)
+        limit = limit_of(study, runs, site.array_throttle)
+        dealt = shares(limit, [*others, *(len(plan.tasks) for plan in plans)])[len(others) :]
+        sent, notes = hand_over(plans, dealt, limit, Surroundings.here())
+        if limit and others:
+            balance(study, runs)
+        return Outcome(sent, skipped, cost, _scripts(sent, dealt), notes)
+
+
+def _plans(
+    study: str, tasks: Sequence[Task], site: Site, runs: Path, report: Sequence[str]
+) -> list[Submission]:
+    largest = client.largest_array() if len(tasks) > 1 else 0
+    return [
+        new_submission(study, site, members, tuple(report), runs) for members in arrays(tasks, site, largest)
+    ]
+
+
+def _scripts(plans: Sequence[Submission], dealt: Sequence[int]) -> dict[str, str]:
+    """The files of all arrays: name -> text; of several, a number comes first."""
+    here = Surroundings.here()
+    files: dict[str, str] = {}
+    for number, (plan, share) in enumerate(zip(plans, dealt, strict=False), 1):
+        prefix = f"{number}/" if len(plans) > 1 else ""
+        files |= {prefix + name: text for name, text in scripts(plan, here, share).items()}
+    if plans and plans[-1].report:
+        files["report.sh"] = report_of(plans[-1], here)
+    return files
 
 
 def busy_runs(study: str, runs: Path) -> dict[str, str]:
@@ -118,8 +152,9 @@ def _rehearse(
         notes.append(f"Slurm did not tell which runs are in the queue: {error}")
     todo, skipped = _decide(study, tasks, runs, busy)
     cost = _check_cost(todo, site, runs, budget_hours)
-    plan = new_submission(study, site, todo, tuple(report), runs)
-    return Outcome(None, skipped, cost, _files(plan, Surroundings.here()) if todo else {}, tuple(notes))
+    plans = _plans(study, todo, site, runs, report) if todo else []
+    dealt = shares(site.array_throttle, [len(plan.tasks) for plan in plans])
+    return Outcome((), skipped, cost, _scripts(plans, dealt), tuple(notes))
 
 
 def _decide(
@@ -151,58 +186,6 @@ def _check_cost(
     if tasks:
         budget.check_budget(cost, max_gpu_hours)
     return cost
-
-
-def _files(plan: Submission, surroundings: Surroundings) -> dict[str, str]:
-    heading = f"Study {plan.study}, submission {plan.id}, site {plan.site.name}"
-    runs = plan.folder.parent.parent
-    array = array_script(
-        plan.job_name,
-        f"{heading}: {len(plan.tasks)} runs, one per array task.",
-        len(plan.tasks),
-        plan.folder,
-        runs,
-        plan.site,
-        surroundings,
-    )
-    files = {"array.sh": array, "tasks.txt": tasks_file(plan.tasks)}
-    if plan.report:
-        files["report.sh"] = report_script(
-            plan.report_name, f"{heading}: the report.", plan.report, plan.folder, plan.site, surroundings
-        )
-    return files
-
-
-def _send(plan: Submission, files: dict[str, str]) -> tuple[Submission, tuple[str, ...]]:
-    """Write the submission's folder and hand it to Slurm; the folder goes again when Slurm refuses."""
-    for name in ("logs", "history"):
-        (plan.folder / name).mkdir(parents=True)
-    for name, text in files.items():
-        write_atomic(plan.folder / name, text.encode())
-    plan.save()  # before sbatch: whatever happens then, the job is found by its name
-    try:
-        job = client.sbatch(plan.folder / "array.sh")
-    except client.SlurmError as error:
-        if error.unclear:
-            raise client.SlurmError(
-                f"{error}; Slurm may have taken the job all the same: python -m slurm status tells", True
-            ) from error
-        shutil.rmtree(plan.folder)
-        raise client.SlurmError(
-            f"Slurm refused the job: {error}\nthe cluster offers:\n{client.partitions()}"
-        ) from error
-    plan = plan.with_jobs(job, None)
-    plan.save()
-    if "report.sh" not in files:
-        return plan, ()
-    script = plan.folder / "report.sh"
-    try:
-        plan = plan.with_jobs(job, client.sbatch(script, f"afterany:{job}"))
-    except client.SlurmError as error:
-        again = f"sbatch --dependency=afterany:{job} {shell(str(script))}"
-        return plan, (f"the runs are submitted, but Slurm refused the report job: {error}; again: {again}",)
-    plan.save()
-    return plan, ()
 
 
 @contextmanager

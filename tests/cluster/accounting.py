@@ -30,6 +30,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
 AccountingStoragePort=@dbd_port@
 AccountingStoragePass=@folder@/munge.sock
+AccountingStorageEnforce=limits
 AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=5"""
@@ -76,6 +77,13 @@ class Accounting:
         self.daemons.start("slurmdbd", ["/usr/sbin/slurmdbd", "-D"])
         wait_until("slurmdbd", lambda: self._manager("show", "cluster").returncode == 0)
         self._manager("add", "cluster", cluster)
+        self._manager("add", "account", "everybody")
+        self._manager("add", "user", "root", "account=everybody")
+
+    def limit_jobs(self, number: int) -> None:
+        """How many jobs root may have in the queue (MaxSubmitJobs); -1: any number."""
+        done = self._manager("modify", "user", "root", "set", f"MaxSubmitJobs={number}")
+        assert done.returncode == 0, done.stderr
 
     def _manager(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,20 @@ def test_sacct_remembers(accounted: Laboratory) -> None:
     }
     assert lab.row("told", 0).state == "finished"
     assert (lab.row("told", 1).state, lab.row("told", 1).node) == ("cancelled", lab.cluster.node(1))
+    more_jobs_than_the_account_may_have(lab)
+
+
+def more_jobs_than_the_account_may_have(lab: Laboratory) -> None:
+    """MaxSubmitJobs is three: two runs and the report, which submits the others; in the end all are there."""
+    assert lab.cluster.accounting is not None
+    lab.cluster.accounting.limit_jobs(3)
+    site = replace(lab.site, python=sys.executable)
+    outcome = lab.offer("crowd", lab.tasks("crowd", 4, pause=0.01), site)
+    assert outcome.submission is not None
+    assert sum(len(each.tasks) for each in outcome.submissions) == 2
+    assert outcome.submission.report_job is not None
+    assert [task.seed for task in outcome.submission.waiting] == [2, 3]
+    assert "2 runs wait" in outcome.notes[0]
+    lab.wait("crowd", lambda: all(lab.folder("crowd", seed).result() for seed in range(4)), "four results")
+    lab.wait_until_over("crowd")
+    lab.assert_finished("crowd", 4)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from slurm import client, steer
+from slurm import client, steer, throttle
 from slurm.site import Limits
 from slurm.submission import Submission
 from tests.cluster.laboratory import ROOT, Laboratory, fill_up
@@ -31,6 +31,27 @@ def undisturbed(lab: Laboratory) -> None:
     assert {row.job for row in lab.overview("undisturbed").runs} == {
         f"{submission.job}_{i}" for i in range(3)
     }
+
+
+@drill
+def more_runs_than_an_array_may_have(lab: Laboratory) -> None:
+    """MaxArraySize is eight here: two arrays, one report behind both, one limit that can be changed."""
+    outcome = lab.offer("large", lab.tasks("large", 9, pause=0.01), lab.on("batch", array_throttle=2))
+    assert [len(each.tasks) for each in outcome.submissions] == [8, 1]
+    first = outcome.submissions[0]
+    dealt = balance_anew("large", lab)
+    told = lab.slurm("scontrol", "show", "job", str(first.job))
+    assert f"ArrayTaskThrottle={dealt[first.job]}" in told
+    lab.wait_until_over("large")
+    lab.assert_finished("large", 9)
+
+
+def balance_anew(study: str, lab: Laboratory) -> dict[int | None, int]:
+    """``python -m slurm throttle 3``; the shares."""
+    throttle.set_limit(study, lab.runs, 3)
+    dealt: dict[int | None, int] = {**throttle.balance(study, lab.runs)}
+    assert sum(dealt.values()) <= 3
+    return dealt
 
 
 @drill

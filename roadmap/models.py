@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from roadmap.paper import published_model
-from roadmap.protocols import FINE_TUNE, PAPER, Protocol
+from roadmap.protocols import Protocol
 from roadmap.recipe import DatasetConfig, Recipe
 from roadmap.study import Arm, Setting
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, input_size
@@ -22,9 +22,9 @@ def model_recipe(
     if model not in MODELS:
         raise ValueError(f"unknown model {model!r}; choose one of: {', '.join(MODELS)}")
     training = protocol.training
-    if protocol in (PAPER, FINE_TUNE) and model in ("yolox-nano", "yolox-tiny"):
+    if protocol.own_sizes and model in ("yolox-nano", "yolox-tiny"):
         training = replace(training, image_size=input_size(model), multiscale=(320, 640))
-    if protocol is PAPER and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
+    if protocol.own_augmentation and model in ("yolox-nano", "yolox-tiny", "yolox-s"):
         light = replace(training.augmentation, mixup=0.0, mosaic_scale=(0.5, 1.5))
         training = replace(training, augmentation=light)
     config = replace(MODELS[model], num_classes=dataset.num_classes)

@@ -8,6 +8,7 @@ real datasets of hundreds of images: its settings follow from the data (:func:`r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from yolox_core.config import AugmentationConfig, ModelConfig, TrainConfig
@@ -20,6 +21,9 @@ class Protocol:
     scale: (depth, width) that a model is shrunk to, None to keep it whole. anchors: ``kmeans`` (clustered on
     the training boxes, except on COCO, whose clusters YOLOv3 published) or ``yolov3``
     (:mod:`roadmap.anchors`). fits_data: training and scale are only a start and follow from the dataset.
+    own_sizes, own_augmentation: Nano and Tiny have input sizes, and with S an augmentation, of their own.
+    settings: (dotted name, value) of what a user changed; they have the last word in every recipe
+    (:mod:`roadmap.settings`).
     """
 
     name: str
@@ -29,12 +33,17 @@ class Protocol:
     head_width: int | None = None
     anchors: str = "kmeans"
     fits_data: bool = False
+    own_sizes: bool = False
+    own_augmentation: bool = False
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 PAPER = Protocol(
     "paper",
     "300 epochs of COCO, batch 128, 448…832 px, test at 640 px (paper §2.1)",
     TrainConfig(),
+    own_sizes=True,
+    own_augmentation=True,
 )
 
 #: Its anchors stay YOLOv3's although the shapes are smaller than COCO's objects: its published figures were
@@ -96,6 +105,7 @@ FINE_TUNE = Protocol(
         evaluate_every=1,
     ),
     anchors="yolov3",
+    own_sizes=True,
 )
 
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (PAPER, DEMO, SMOKE, SMALL, FINE_TUNE)}

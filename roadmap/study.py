@@ -20,6 +20,7 @@ from roadmap.paper import Published
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from roadmap.record import SCHEMA, read_json, write_json
+from roadmap.settings import with_settings
 from yolox_core.config import YOLOV3_ANCHORS
 
 FILE = "study.json"
@@ -81,10 +82,11 @@ class Arm:
         """The recipe to run. Raises ValueError naming the arm when it cannot be made."""
         try:
             recipe = self.recipe(setting)
+            if not isinstance(recipe, Recipe):
+                raise ValueError(f"its recipe must be a Recipe, not {recipe!r}")
+            recipe = with_settings(recipe, setting.protocol.settings)
         except ValueError as error:
             raise ValueError(f"arm {self.name!r}: {error}") from error
-        if not isinstance(recipe, Recipe):
-            raise ValueError(f"arm {self.name!r}: its recipe must be a Recipe, not {recipe!r}")
         if setting.weights:
             recipe = replace(recipe, training=replace(recipe.training, pretrained=setting.weights))
         if setting.anchors is not None and recipe.model.anchors == YOLOV3_ANCHORS:  # an arm's own stay

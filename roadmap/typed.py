@@ -53,6 +53,18 @@ def parse(cls: type[T], data: Any, where: str = "", whole: bool = False) -> T:
     return value
 
 
+def parse_value(kind: Any, value: Any, name: str) -> Any:
+    """A single value as a type (with its range). Raises ValueError that begins with ``name``."""
+    from pydantic import ValidationError
+
+    try:
+        (checked,) = _adapter(kind).validate_json(json.dumps([value], default=str))
+    except ValidationError as error:
+        problems = [_in_words(kind, detail, name) for detail in error.errors(include_url=False)]
+        raise ValueError("; ".join(problems)) from error
+    return checked
+
+
 def to_json(value: Any, identity: bool = False) -> dict[str, Any]:
     """A dataclass as plain JSON, every value brought to its declared type: 1 is 1.0 where a float is
     declared, a tuple is a list.
@@ -169,9 +181,9 @@ _BOUNDS = {
 }
 
 
-def _in_words(cls: type[Any], detail: ErrorDetails) -> str:
+def _in_words(cls: Any, detail: ErrorDetails, begin: str = "") -> str:
     kind, where = detail["type"], detail["loc"][1:]
-    name, given, context = _path(where), _shown(detail["input"]), detail.get("ctx", {})
+    name, given, context = _path(where, begin), _shown(detail["input"]), detail.get("ctx", {})
     if kind == "unexpected_keyword_argument":
         valid = [f"{prefix}{entry}" for prefix, entry in _siblings(cls, where)]
         return f"unknown key {name!r}; {nearest(name, valid)}"
@@ -191,8 +203,7 @@ def _in_words(cls: type[Any], detail: ErrorDetails) -> str:
     return f"{name}: {detail['msg']}, not {given}"
 
 
-def _path(where: Sequence[int | str]) -> str:
-    text = ""
+def _path(where: Sequence[int | str], text: str = "") -> str:
     for step in where:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text

@@ -39,9 +39,9 @@ SECTIONS: dict[str, type[Any]] = {"model": ModelConfig, "training": TrainConfig}
 SHORT = {"assigner": "model.assigner", "loss": "model.loss", "augmentation": "training.augmentation"}
 #: Settings that something else decides, and what.
 DECIDED = {
-    "model.name": "the arm does",
-    "model.num_classes": "the dataset does",
-    "training.pretrained": "--weights and --imagenet-weights do",
+    "model.name": "the arm decides it",
+    "model.num_classes": "the dataset decides it",
+    "training.pretrained": "give --weights or --imagenet-weights",
 }
 _KEYS = ("extends", "summary", "anchors")
 _ANCHORS = ("kmeans", "yolov3")
@@ -52,12 +52,12 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Described:
-    """A setting in words: what it takes and what the paper's protocol has."""
+    """A setting in words: what it takes and, as TOML, what the paper's protocol has."""
 
     key: str
     kind: str
     bounds: str
-    default: Any
+    default: str
 
 
 def choose_protocol(name_or_file: str, assignments: Sequence[str] = ()) -> Protocol:
@@ -147,7 +147,7 @@ def _setting(key: str, value: Any) -> tuple[str, Any]:
     head, dot, rest = key.partition(".")
     name = f"{SHORT[head]}.{rest}" if dot and head in SHORT else key
     if name in DECIDED:
-        raise ValueError(f"{name} is no setting: {DECIDED[name]}")
+        raise ValueError(f"{name} cannot be set: {DECIDED[name]}")
     if name.split(".")[0] == "ingredients":
         raise ValueError("ingredients are the study's: python -m studies.run --on decoupled_head,simota")
     valid = valid_settings()
@@ -173,9 +173,10 @@ def _brief(value: Any) -> str:
 
 
 def with_settings(recipe: Recipe, settings: Sequence[tuple[str, Any]]) -> Recipe:
-    """The recipe with settings (dotted names) changed. Raises ValueError when they do not fit together."""
-    if not settings:
-        return recipe
+    """The recipe with settings (dotted names) changed, and every value of its declared type.
+
+    Raises ValueError for values out of range, or that do not fit together.
+    """
     data = to_json(recipe)
     for key, value in settings:
         *path, name = key.split(".")
@@ -208,7 +209,7 @@ def _leaves(cls: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def described() -> list[Described]:
     """Every setting with its type, its range and the paper's value."""
     defaults = {section: to_json(cls()) for section, cls in SECTIONS.items()}
-    values = flatten(defaults)
+    values = {key: json.dumps(value) for key, value in flatten(defaults).items()}
     return [Described(key, _kind(kind), _bounds(kind), values[key]) for key, kind in valid_settings().items()]
 
 

@@ -103,13 +103,15 @@ def _as_declared(kind: Any, value: Any, identity: bool) -> Any:
 
 
 def nearest(key: str, valid: Sequence[str]) -> str:
-    """What to say behind an unknown key: the nearest valid ones, or all of them when none is near."""
+    """What to say behind an unknown key: the nearest valid ones, else those beside it, else all."""
     tails = {name: name.rsplit(".", 1)[-1] for name in valid}
     alike = difflib.get_close_matches(key.rsplit(".", 1)[-1], tails.values(), n=3, cutoff=0.7)
     near = [name for tail in dict.fromkeys(alike) for name in valid if tails[name] == tail]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"valid keys: {', '.join(valid)}"
+    inside = key if any(name.startswith(f"{key}.") for name in valid) else key.rpartition(".")[0]
+    beside = [name for name in valid if inside and name.startswith(f"{inside}.")]
+    return f"valid keys: {', '.join(beside or valid)}"
 
 
 def hints(cls: Any) -> dict[str, Any]:

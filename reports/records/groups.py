@@ -58,13 +58,25 @@ class Group:
 
     @property
     def papers_conditions(self) -> bool:
-        """Whether the figures may be compared with the paper's: its protocol on full COCO 2017."""
-        return self.protocol == "paper" and self.dataset["coco"] is True
+        """Whether the figures may be compared with the paper's: its protocol on full COCO 2017.
+
+        The recipes decide, not the protocol's name: a changed setting is another protocol.
+        """
+        return self.protocol == "paper" and self.dataset["coco"] is True and not self.changed
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Settings of some run that are not the paper's for its arm; starting weights aside, which a paper
+        run may lack.
+        """
+        fields = {str(item["field"]) for run in self.runs for item in run.deviations}
+        parts = ("training.", "model.", "ingredients.")
+        return tuple(sorted(f for f in fields if f.startswith(parts) and f != "training.pretrained"))
 
     @property
     def mark(self) -> str:
         """What every table and figure says beside its numbers; empty under the paper's conditions."""
-        parts = [] if self.protocol == "paper" else [self.protocol]
+        parts = [self.protocol] if self.protocol != "paper" else ["changed settings"] if self.changed else []
         parts += [] if self.dataset["coco"] else ["not COCO"]
         return ", ".join(parts)
 

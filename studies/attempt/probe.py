@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from roadmap.cost import TRAINING_FACTOR, cost
 from roadmap.datasets import describe_dataset, resolve_dataset
-from roadmap.protocols import PROTOCOLS, find_protocol
 from roadmap.recipe import Recipe
 from roadmap.record import now, write_json
+from roadmap.settings import choose_protocol, with_settings
 from roadmap.stages import STAGE_NAMES, stage_recipe
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         root = resolve_dataset(options.data)
-        protocol = find_protocol(options.protocol or ("demo" if root is None else "paper"))
-        recipe = stage_recipe(options.stage, protocol, describe_dataset(root))
+        protocol = choose_protocol(options.protocol or ("demo" if root is None else "paper"))
+        recipe = with_settings(
+            stage_recipe(options.stage, protocol, describe_dataset(root)), protocol.settings
+        )
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     from yolox_core.training.distributed import join_world
@@ -100,9 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--stage", choices=STAGE_NAMES, default="simota", help="default: simota")
     parser.add_argument("--data", metavar="DIR", help="dataset; default: $COCO_DIR, else the embedded one")
-    parser.add_argument(
-        "--protocol", choices=list(PROTOCOLS), help="default: paper with a dataset, else demo"
-    )
+    parser.add_argument("--protocol", metavar="NAME|FILE", help="default: paper with a dataset, else demo")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="to measure (default 60)")
     parser.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")

@@ -19,6 +19,7 @@ from typing import Any
 from roadmap.datasets import embedded_folder
 from roadmap.protocols import PROTOCOLS
 from roadmap.redaction import PublicFormatter
+from roadmap.settings import described
 from roadmap.study import Study
 from slurm.launch import choose_launcher
 from slurm.site import load_site
@@ -66,10 +67,20 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--protocol",
-        choices=list(PROTOCOLS),
+        metavar="NAME|FILE",
         help="training settings: "
         + "; ".join(f"{p.name}: {p.summary}" for p in PROTOCOLS.values())
-        + ". Default: paper when a dataset is given, demo on the embedded one",
+        + "; or your own TOML file (docs/settings.md). Default: paper when a dataset is given, demo on the "
+        "embedded one",
+    )
+    what.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, for example --set training.epochs=50 --set augmentation.mixup=0; may be "
+        "repeated; --list-settings names them all",
     )
     start = what.add_mutually_exclusive_group()
     start.add_argument(
@@ -101,6 +112,9 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     look = parser.add_argument_group("look first")
     look.add_argument(
         "--list", action="store_true", help=f"list the {study.noun}s and the paper's figures, then stop"
+    )
+    look.add_argument(
+        "--list-settings", action="store_true", help="list what --set and a protocol's file take, then stop"
     )
     look.add_argument(
         "--dry-run", action="store_true", help="show what would run and what it costs, then stop"
@@ -139,6 +153,8 @@ def main(study: Study, arguments: Sequence[str] | None = None, command: str = ""
     try:
         if options.list:
             return _list(study, options.json)
+        if options.list_settings:
+            return _list_settings(options.json)
         site = load_site(options.site) if choose_launcher(options.launcher) == "slurm" else None
         if site is not None and (why_not := no_cluster_here(options)):
             log.warning("%s", why_not)
@@ -170,6 +186,15 @@ def _list(study: Study, as_json: bool) -> int:
         print(json.dumps(rows, indent=1))
     else:
         print(format_table([{study.noun if k == "arm" else k: v for k, v in row.items()} for row in rows]))
+    return 0
+
+
+def _list_settings(as_json: bool) -> int:
+    rows = [asdict(setting) for setting in described()]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(format_table([{"setting": row.pop("key"), **row} for row in rows]))
     return 0
 
 

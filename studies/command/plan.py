@@ -16,9 +16,10 @@ from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.fitting import fitted
 from roadmap.planned import Inputs, write_planned
-from roadmap.protocols import IMAGENET, Deviation, deviations, find_protocol
+from roadmap.protocols import IMAGENET, Deviation, deviations
 from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
+from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
 from studies.attempt.commit import commit_state
 from yolox_core.config import annotation_file
@@ -118,11 +119,10 @@ def make_setting(
     weights: Path | None,
 ) -> Setting:
     """What the command line says about protocol, dataset and starting weights."""
+    chosen = choose_protocol(options.protocol or ("demo" if root is None else "paper"), options.settings)
     dataset = describe_dataset(root, splits)
     annotations = annotation_file(root, splits[0]) if root and splits else None
-    protocol = fitted(
-        find_protocol(options.protocol or ("demo" if root is None else "paper")), dataset, annotations
-    )
+    protocol = fitted(chosen, dataset, annotations)
     if protocol.name == "paper" and root is not None and dataset.train_images < FEW_IMAGES:
         log.warning(
             "The paper's protocol is made for 118,287 images; on %d, --protocol small suits better.",

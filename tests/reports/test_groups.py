@@ -7,7 +7,10 @@ from pathlib import Path
 
 from reports.records.collect import collect
 from reports.records.groups import Group, group_runs
-from roadmap.stages import STAGE_NAMES, stage_recipe
+from roadmap.protocols import PAPER
+from roadmap.settings import choose_protocol
+from roadmap.stages import STAGE_NAMES, stage_arm, stage_recipe
+from roadmap.study import Setting
 from tests.reports.factory import COCO, DEMO_HERE, SHAPES, write_run, write_study
 
 
@@ -71,3 +74,25 @@ def test_stages_that_differ_in_more_than_their_ingredient_are_reported(runs: Pat
     (group,) = groups(runs)
     (warning,) = group.warnings
     assert "training.epochs is 24 in baseline; 30 in decoupled-head" in warning
+
+
+def test_a_changed_setting_is_never_taken_for_the_papers_protocol(runs: Path) -> None:
+    """Whatever the protocol is called: a study of one's own may have kept its name."""
+    shorter = stage_recipe("simota", PAPER, COCO)
+    shorter = replace(shorter, training=replace(shorter.training, epochs=299))
+    write_run(runs, "simota", protocol="paper", dataset=COCO, recipe=shorter)
+    (group,) = groups(runs)
+    assert group.protocol == "paper"
+    assert group.changed == ("training.epochs",)
+    assert not group.papers_conditions
+    assert group.mark == "changed settings"
+
+
+def test_runs_of_changed_settings_are_a_group_of_their_own(runs: Path) -> None:
+    arm = stage_arm("simota")
+    for assignments in ((), ("training.epochs=50",), ("training.epochs=60",)):
+        made = arm.resolve(Setting(choose_protocol("paper", assignments), COCO))
+        write_run(runs, "simota", protocol="paper", dataset=COCO, recipe=made)
+    found = groups(runs)
+    assert [group.mark for group in found] == ["", *sorted(("paper+epochs=50", "paper+epochs=60"), reverse=True)]
+    assert [group.papers_conditions for group in found] == [True, False, False]

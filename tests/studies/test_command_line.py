@@ -14,7 +14,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
-    "studies.roadmap": (["--help"], ["--list"], ["--dry-run", "--launcher", "local"]),
+    "studies.roadmap": (["--help"], ["--list"], ["--list-settings"], ["--dry-run", "--launcher", "local"]),
+    "studies.run": (["--help"], ["--on", "simota", "--embedded", "--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
     "studies.check_data": (["--help"],),
     "studies.convert": (["--help"],),

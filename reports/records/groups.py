@@ -33,6 +33,9 @@ class ArmRuns:
         return tuple(run.seed for run in self.runs)
 
 
+_OF_OTHER_DATA = {"training.pretrained", "model.num_classes", "model.anchors"}
+
+
 @dataclass(frozen=True)
 class Group:
     """All shown runs of one dataset under one protocol.
@@ -66,12 +69,12 @@ class Group:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """Settings of some run that are not the paper's for its arm; starting weights aside, which a paper
-        run may lack.
+        """Settings of some run that are not the paper's for its arm; aside from starting weights, which a
+        run may lack, and what other data than COCO bring along.
         """
         fields = {str(item["field"]) for run in self.runs for item in run.deviations}
-        parts = ("training.", "model.", "ingredients.")
-        return tuple(sorted(f for f in fields if f.startswith(parts) and f != "training.pretrained"))
+        fields -= {"training.pretrained"} if self.dataset["coco"] else _OF_OTHER_DATA
+        return tuple(sorted(f for f in fields if f.startswith(("training.", "model.", "ingredients."))))
 
     @property
     def mark(self) -> str:

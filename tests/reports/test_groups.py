@@ -94,5 +94,8 @@ def test_runs_of_changed_settings_are_a_group_of_their_own(runs: Path) -> None:
         made = arm.resolve(Setting(choose_protocol("paper", assignments), COCO))
         write_run(runs, "simota", protocol="paper", dataset=COCO, recipe=made)
     found = groups(runs)
-    assert [group.mark for group in found] == ["", *sorted(("paper+epochs=50", "paper+epochs=60"), reverse=True)]
+    assert [group.mark for group in found] == [
+        "",
+        *sorted(("paper+epochs=50", "paper+epochs=60"), reverse=True),
+    ]
     assert [group.papers_conditions for group in found] == [True, False, False]

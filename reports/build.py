@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,9 @@ from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
 from reports.pages.data import as_json
 from reports.pages.section import Section
 from reports.pages.validation import validation_picture
-from reports.records.collect import Collection, collect
+from reports.records.collect import Collection, Skipped, collect
 from reports.records.groups import group_runs
+from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows, table_caption
 from reports.tables.images import steps_over_images
@@ -80,7 +81,10 @@ def build_report(
     out = out or default_out(runs, study)
     out.mkdir(parents=True, exist_ok=True)
     sections = []
-    for group in group_runs(study, collection.runs):
+    plan, problem = study_plan(runs, study, collection.runs)
+    if problem:
+        collection = replace(collection, skipped=(*collection.skipped, Skipped("study.json", problem)))
+    for group in group_runs(study, collection.runs, plan):
         folder = out / group.slug
         folder.mkdir(exist_ok=True)
         table = build_table2(group)

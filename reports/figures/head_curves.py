@@ -7,21 +7,23 @@ from matplotlib.figure import Figure
 
 from reports.figures.curves import curves, plot
 from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
+from reports.records.groups import ArmRuns
 from reports.tables.caption import curve_conditions
 from reports.tables.steps import Table2
 from roadmap.paper import table as published
 
-#: Stage, place in the series, the paper's column and its name there.
+#: Whether the head is decoupled, place in the series, the paper's column and its name there.
 _HEADS = (
-    ("decoupled-head", 1, "decoupled_head_ap", "decoupled head"),
-    ("baseline", 0, "yolo_head_ap", "coupled (YOLO) head"),
+    (True, 1, "decoupled_head_ap", "decoupled head"),
+    (False, 0, "yolo_head_ap", "coupled (YOLO) head"),
 )
 
 
 def draw(table: Table2) -> Figure | None:
-    """Both heads' curves; None when neither stage has evaluated epochs."""
+    """Both heads' curves; None when no arm of the two has evaluated epochs."""
     found = curves(table.group, "AP")
-    ours = [(index, label, found[name]) for name, index, _, label in _HEADS if name in found]
+    arms = {head: arm.arm for arm in table.group.arms if (head := _head(arm)) is not None}
+    ours = [(index, label, found[arms[head]]) for head, index, _, label in _HEADS if arms.get(head) in found]
     if not ours:
         return None
     mark = table.group.mark
@@ -51,6 +53,17 @@ def draw(table: Table2) -> Figure | None:
     top.legend(loc="best")
     bottom.legend(loc="lower right")
     return figure
+
+
+def _head(arm: ArmRuns) -> bool | None:
+    """Whether an arm trains the decoupled head (True) or the coupled one, and nothing else of the paper's on
+    DarkNet53: the two detectors of Figure 3. None for any other.
+    """
+    recipe = arm.runs[0].recipe
+    on = {name for name, value in recipe.items() if name.startswith("ingredients.") and value}
+    if recipe.get("model.backbone") != "darknet53" or on - {"ingredients.decoupled_head"}:
+        return None
+    return bool(on)
 
 
 def _paper(axes: Axes, scale: float = 1.0) -> None:

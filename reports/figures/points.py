@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.figures.style import FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION
-from reports.tables.published import ULTRALYTICS
 from roadmap.paper import Row, table
-from roadmap.stages import STAGES
 
 #: Colour and marker of a family of published detectors.
 FAMILIES: dict[str, tuple[str, str]] = {
@@ -45,7 +43,8 @@ def latency_points() -> tuple[Point, ...]:
     """Latency in ms against AP: Tables 2 and 3 (val), Table 6 (test-dev; latency = 1000 / FPS)."""
     points = _roadmap("latency_ms")
     points += [_named(row, "model", row["latency_ms"]) for row in table("table3_yolov5")]
-    known = {str(row["model"]) for row in table("table3_yolov5")} | {ULTRALYTICS}
+    start = str(table("table2_roadmap")[0]["method"])
+    known = {str(row["model"]) for row in table("table3_yolov5")} | {start}
     for row in table("table6_sota"):
         fps, ap = row["fps_v100"], row["ap"]
         assert isinstance(fps, float)
@@ -66,8 +65,13 @@ def size_points() -> tuple[Point, ...]:
     return (*_roadmap("params_m"), *(_named(row, "model", row["params_m"]) for row in rows))
 
 
+def stage_rows() -> tuple[str, ...]:
+    """Rows of Table 2 that build on each other: all but the first, the starting point by other authors."""
+    return tuple(str(row["method"]) for row in table("table2_roadmap")[1:])
+
+
 def _roadmap(x: str) -> list[Point]:
-    numbers = {stage.row: str(index + 1) for index, stage in enumerate(STAGES)}
+    numbers = {row: str(index) for index, row in enumerate(stage_rows(), 1)}
     points = []
     for row in table("table2_roadmap"):
         name, ap, place, params = str(row["method"]), row["ap"], row[x], row["params_m"]

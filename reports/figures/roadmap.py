@@ -8,7 +8,7 @@ steps may be compared with the paper's in direction only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -27,21 +27,22 @@ _TEXT_ROOM = 0.34
 class Step:
     """An arm's AP in percent at a place (0 at the top), with its interval over seeds if there is one.
 
-    follows: whether it builds on the arm above it.
+    before: place of the arm that it is compared with, None for none.
     """
 
     place: int
     ap: float
-    follows: bool
+    before: int | None
     interval: tuple[float, float] | None = None
 
 
 def draw(table: Table2) -> Figure | None:
     """The figure; None when no arm has an AP."""
     rows = [row for row in table.rows if row.arm is not None]
-    ours = [_step(i, row) for i, row in enumerate(rows) if row.ap_best is not None]
+    places = {row.arm: place for place, row in enumerate(rows)}
+    ours = [_step(i, row, places) for i, row in enumerate(rows) if row.ap_best is not None]
     theirs = [
-        Step(i, row.published.ap, row.previous is not None)
+        Step(i, row.published.ap, places.get(row.previous) if row.previous else None)
         for i, row in enumerate(rows)
         if row.published and row.published.ap is not None
     ]
@@ -65,12 +66,11 @@ def draw(table: Table2) -> Figure | None:
     return figure
 
 
-def _step(place: int, row: Row) -> Step:
+def _step(place: int, row: Row, places: Mapping[str | None, int]) -> Step:
     assert row.ap_best is not None
-    interval = t_interval(row.ap_best.values)
-    return Step(
-        place, row.ap_best.mean, row.previous is not None, (interval.low, interval.high) if interval else None
-    )
+    found = t_interval(row.ap_best.values)
+    interval = (found.low, found.high) if found else None
+    return Step(place, row.ap_best.mean, places.get(row.previous) if row.previous else None, interval)
 
 
 def _panel(axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str) -> None:
@@ -96,7 +96,7 @@ def _overlay(axes: Axes, ours: Sequence[Step], theirs: Sequence[Step], labels: S
 
 
 def _staircase(axes: Axes, steps: Sequence[Step], offset: float, color: str) -> None:
-    """A tread per arm from the previous AP to its own, and a thin riser down to the next."""
+    """A tread per arm from the AP it is compared with to its own, and a thin riser down to it."""
     for before, step in _pairs(steps):
         y = step.place + offset
         if before is not None:
@@ -115,7 +115,7 @@ def _staircase(axes: Axes, steps: Sequence[Step], offset: float, color: str) -> 
 def _pairs(steps: Sequence[Step]) -> list[tuple[Step | None, Step]]:
     """Each step with the one that it builds on, None where that was not measured."""
     by_place = {step.place: step for step in steps}
-    return [(by_place.get(step.place - 1) if step.follows else None, step) for step in steps]
+    return [(None if step.before is None else by_place.get(step.before), step) for step in steps]
 
 
 def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str, between: str) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figures.labels import Label, place_labels
-from reports.figures.points import FAMILIES, LINES, ROADMAP, Point, latency_points, size_points
+from reports.figures.points import FAMILIES, LINES, ROADMAP, Point, latency_points, size_points, stage_rows
 from reports.figures.style import BACKGROUND, BLUE, FAINT, darker, limits, new_figure, watermark
 from reports.tables.steps import Measured, Row, Table2
 
@@ -95,7 +95,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
     top.set_ylabel(f"AP (%), {mark}")
     _published_frame(bottom, published, plot)
     theirs = _published(bottom, published, plot)
-    if not any(o.follows for o in ours):  # then ours do not stand for the paper's stages
+    if tuple(row.label for row in table.rows if row.arm) != stage_rows():  # numbers of other things
         theirs = _without_numbers(theirs)
     bottom.set_title("paper (COCO)")
     bottom.set_xlabel(_axis(plot.quantity, plot.paper))

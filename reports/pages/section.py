@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -58,8 +59,10 @@ class Section:
 
     @property
     def table_name(self) -> str:
-        """File name of the main table without its suffix."""
-        return "table2" if any(row.arm is None for row in self.table.rows) else "table"
+        """File name of the main table without its suffix: that of the paper's table that it replays."""
+        sources = {row.published.source if row.published else "" for row in self.table.rows if row.arm}
+        name = re.sub("[^a-z0-9]", "", sources.pop().lower()) if len(sources) == 1 else ""
+        return name or "table"
 
     def table_file(self, kind: str) -> Path:
         """The main table's file of a format."""

@@ -10,14 +10,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from reports.records.collect import RunRecord
 from reports.records.frame import runs_frame
-from roadmap.stages import STAGE_NAMES, STAGES
-from yolox_core.config import MODELS
+from reports.records.plan import study_plan
+from roadmap.study import StudyRecord
+
+#: What a run starts from is looked at where gains are judged (reports/judging/gains.py).
+_ELSEWHERE = ("protocol", "training.pretrained")
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ _OF_OTHER_DATA = {"training.pretrained", "model.num_classes", "model.anchors"}
 class Group:
     """All shown runs of one dataset under one protocol.
 
-    arms: in the roadmap's order, then the named models by size, then by name.
-    warnings: what a reader must know before comparing rows.
+    arms: those with runs, in the study's order. warnings: what a reader must know before comparing rows.
+    plan: the study as it was planned: order, labels, what is compared with what.
     """
 
     study: str
@@ -49,6 +53,7 @@ class Group:
     protocol: str
     arms: tuple[ArmRuns, ...]
     warnings: tuple[str, ...]
+    plan: StudyRecord
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -98,29 +103,30 @@ class Group:
         return next((s for s in self.arms if s.arm == arm), None)
 
 
-def group_runs(study: str, runs: Iterable[RunRecord]) -> tuple[Group, ...]:
-    """Groups by (dataset fingerprint, protocol): the paper's conditions first, then the newest."""
+def group_runs(study: str, runs: Iterable[RunRecord], plan: StudyRecord | None = None) -> tuple[Group, ...]:
+    """Groups by (dataset fingerprint, protocol): the paper's conditions first, then the newest.
+
+    plan: the study's data, else what lies beside the runs.
+    """
+    runs = tuple(runs)
+    if plan is None:
+        plan, _ = study_plan(runs[0].path.parent.parent if runs else Path(), study, runs)
     by_key: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
         by_key.setdefault((run.dataset["fingerprint"], run.protocol), []).append(run)
-    groups = [_group(study, members) for members in by_key.values()]
+    groups = [_group(plan, members) for members in by_key.values()]
     newest = sorted(groups, key=lambda g: (max(r.finished for r in g.runs), g.slug), reverse=True)
     return tuple(sorted(newest, key=lambda g: not g.papers_conditions))
 
 
-def _group(study: str, runs: Sequence[RunRecord]) -> Group:
+def _group(plan: StudyRecord, runs: Sequence[RunRecord]) -> Group:
     by_arm: dict[str, list[RunRecord]] = {}
     for run in runs:
         by_arm.setdefault(run.arm, []).append(run)
-    arms = tuple(_arm_runs(name, by_arm[name]) for name in sorted(by_arm, key=_order))
-    warnings = [w for arm in arms for w in _older_warning(arm)] + _consistency_warning(arms)
+    arms = tuple(_arm_runs(name, by_arm[name]) for name in plan.order(by_arm))
+    warnings = [w for arm in arms for w in _older_warning(arm)] + _consistency_warning(arms, plan)
     newest = max(runs, key=lambda r: r.finished)
-    return Group(study, newest.dataset, newest.protocol, arms, tuple(warnings))
-
-
-def _order(arm: str) -> tuple[int, str]:
-    known = (*STAGE_NAMES, *MODELS)
-    return (known.index(arm) if arm in known else len(known), arm)
+    return Group(plan.name, newest.dataset, newest.protocol, arms, tuple(warnings), plan)
 
 
 def _arm_runs(arm: str, runs: Sequence[RunRecord]) -> ArmRuns:
@@ -143,19 +149,27 @@ def _older_warning(arm: ArmRuns) -> list[str]:
     ]
 
 
-def _consistency_warning(arms: Sequence[ArmRuns]) -> list[str]:
-    """Arms of a roadmap may differ in ingredients and companions only; name every other difference."""
-    members = [s for s in arms if s.arm in STAGE_NAMES]
-    free = {c.field for stage in STAGES for c in stage.companions}
-    warnings = []
-    names = sorted({name for s in members for name in s.runs[0].recipe})
-    for name in names:
-        if name.startswith("ingredients.") or name in free:
+def _consistency_warning(arms: Sequence[ArmRuns], plan: StudyRecord) -> list[str]:
+    """Compared arms may differ in what the study says they do; name every other difference."""
+    recipes = {arm.arm: arm.runs[0].recipe for arm in arms}
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in recipes:
+        arm = plan.find(name)
+        if arm is None or arm.against not in recipes:
             continue
-        by_value: dict[str, list[str]] = {}
-        for member in members:
-            by_value.setdefault(str(member.runs[0].recipe.get(name)), []).append(member.arm)
-        if len(by_value) > 1:
-            found = "; ".join(f"{value} in {', '.join(where)}" for value, where in by_value.items())
-            warnings.append(f"the arms do not share one recipe, so gains mix causes: {name} is {found}")
-    return warnings
+        ours, theirs = recipes[name], recipes[arm.against]
+        for field in sorted({*ours, *theirs}):
+            if ours.get(field) != theirs.get(field) and not _intended(field, arm.changes):
+                values = found.setdefault(field, {})
+                for each in (arm.against, name):
+                    members = values.setdefault(str(recipes[each].get(field)), [])
+                    members += [each] if each not in members else []
+    return [
+        f"the arms do not share one recipe, so gains mix causes: {field} is "
+        + "; ".join(f"{value} in {', '.join(names)}" for value, names in values.items())
+        for field, values in found.items()
+    ]
+
+
+def _intended(field: str, changes: Sequence[str]) -> bool:
+    return field in changes or field in _ELSEWHERE or field.startswith("dataset.")

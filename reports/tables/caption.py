@@ -11,6 +11,7 @@ import pandas as pd
 from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
+from reports.tables.published import shown_tables
 from reports.tables.steps import LatencyConditions, Table2
 from roadmap.words import counted
 
@@ -31,14 +32,9 @@ class DeviationRow:
 def table_caption(table: Table2) -> Caption:
     """The caption of the main table."""
     group = table.group
-    measured = {row.arm for row in table.rows if row.arm}
-    replay = any(row.published and row.published.source == "Table 2" for row in table.rows if row.arm)
-    headline = (
-        "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed, "
-        "measured beside published"
-        if replay and len(measured) > 1
-        else f"Study {group.study}: AP, size and speed, measured beside published"
-    )
+    tables = shown_tables(group.plan, [arm.arm for arm in group.arms])
+    titles = [each.title for each in tables if each.title]
+    headline = f"{'; '.join(titles) or f'Study {group.study}: AP, size and speed'}, measured beside published"
     return Caption(
         headline,
         mark_sentence(group),

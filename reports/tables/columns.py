@@ -11,8 +11,7 @@ import pandas as pd
 
 from reports.grid import NOTHING, Cell, Column, Grid
 from reports.records.groups import Group
-from reports.tables.published import plan_rows
-from reports.tables.steps import Measured, Row, Table2
+from reports.tables.steps import Measured, Row, Table2, row_plans
 
 BEST, LAST = "AP best epoch (%)", "AP last epoch (%)"
 PARAMS, GFLOPS, LATENCY, FPS = "Params (M)", "GFLOPs", "Latency (ms)", "FPS"
@@ -48,7 +47,10 @@ def grid(table: Table2) -> Grid:
     for row in table.rows:
         cells = [Cell(row.label, kind="label"), *(_cell(spec, row, notes) for spec in specs)]
         rows.append(tuple(cells))
-    columns = (Column("", "Stage", "l"), *(Column(s.group, s.title) for s in specs))
+    columns = (
+        Column("", table.group.plan.noun.capitalize(), "l"),
+        *(Column(s.group, s.title) for s in specs),
+    )
     return Grid(columns, tuple(rows), notes.listed())
 
 
@@ -96,7 +98,7 @@ def _columns(table: Table2) -> list[_Spec]:
     paper = "paper, COCO" if table.group.mark else "paper"
     full = any(_differ(r.params, r.params_full) or _differ(r.gflops, r.gflops_full) for r in table.rows)
     model = "trained" if full else "measured"
-    has_gain = any(plan.previous for plan in plan_rows(tuple(s.arm for s in table.group.arms)))
+    has_gain = any(plan.previous for plan in row_plans(table.group))
     specs = [_Spec(BEST, ours, "measured", lambda r: r.ap_best, ap_text)]
     if has_gain:
         specs.append(_Spec(BEST, "gain", "measured", lambda r: r.gain, gain_text))

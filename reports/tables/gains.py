@@ -19,9 +19,9 @@ GAIN_NOTE = (
 def gains_grid(table: Table2) -> Grid:
     """One row per arm that is compared against another and measured with it."""
     columns = (
-        Column("", "Arm", "l"), Column("", "Against", "l"), Column("Gain (AP)", "mean"),
-        Column("Gain (AP)", "95 % interval"), Column("Seeds", "run"), Column("Seeds", "to settle"),
-        Column("", "Word", "l"),
+        Column("", table.group.plan.noun.capitalize(), "l"), Column("", "Against", "l"),
+        Column("Gain (AP)", "mean"), Column("Gain (AP)", "95 % interval"), Column("Seeds", "run"),
+        Column("Seeds", "to settle"), Column("", "Word", "l"),
     )  # fmt: skip
     labels = {row.arm: row.label for row in table.rows}
     rows = tuple(

@@ -44,6 +44,7 @@ class OverImages:
 
     steps: tuple[StepOverImages, ...]
     problems: tuple[str, ...]
+    noun: str = "arm"
 
 
 def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
@@ -76,13 +77,14 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
             problems.append(f"{pair.after.arm}: {error}")
             continue
         steps.append(StepOverImages(pair.after.arm, pair.plan.label, seeds, difference))
-    return OverImages(tuple(steps), tuple(dict.fromkeys(problems)))
+    return OverImages(tuple(steps), tuple(dict.fromkeys(problems)), group.plan.noun)
 
 
 def image_grid(found: OverImages) -> Grid:
     """One row per step: the gain, its interval over images, and the figures it is the difference of."""
     columns = (
-        Column("", "Stage", "l"), Column("AP best epoch (%)", "before"), Column("AP best epoch (%)", "after"),
+        Column("", found.noun.capitalize(), "l"), Column("AP best epoch (%)", "before"),
+        Column("AP best epoch (%)", "after"),
         Column("Gain (AP)", "mean"), Column("Gain (AP)", "95 % over images"), Column("", "Images"),
         Column("", "Seeds"),
     )  # fmt: skip

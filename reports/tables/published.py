@@ -1,15 +1,12 @@
-"""The paper's figures for the rows of a report, kept apart from anything measured."""
+"""The rows of a report: a study's arms and the paper's figures for them, apart from anything measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
-from roadmap import paper
-from roadmap.paper import Published, published_stage
-from roadmap.stages import STAGE_NAMES, companions_at, find_stage, previous_stage
-
-#: Published in Table 2 but not a stage: the paper's starting point by other authors.
-ULTRALYTICS = "YOLOv3-ultralytics"
+from roadmap.paper import Published
+from roadmap.study import ArmRecord, PublishedRow, StudyRecord, Table
 
 
 @dataclass(frozen=True)
@@ -27,35 +24,38 @@ class RowPlan:
     start: str | None = None
 
 
-def plan_rows(arms: tuple[str, ...]) -> tuple[RowPlan, ...]:
-    """Rows for the measured arms.
+def shown_tables(plan: StudyRecord, measured: Collection[str]) -> tuple[Table, ...]:
+    """The study's tables with a measured arm, whole, and one of the measured arms that are in none."""
+    tables = plan.tables or (Table("", tuple(a.name for a in plan.arms if a.paper or a.name in measured)),)
+    shown = [table for table in tables if any(row in measured for row in table.rows)]
+    listed = {row for table in shown for row in table.rows if isinstance(row, str)}
+    others = tuple(plan.order(name for name in measured if name not in listed))
+    return (*shown, Table("", others)) if others else tuple(shown)
 
-    A study of roadmap stages gets the paper's whole Table 2, measured or not; any other study gets its
-    own arms, with the paper's figures where the arm is one of its named models.
-    """
-    if arms and not set(arms) <= set(STAGE_NAMES):
-        return tuple(RowPlan(name, name, published_model(name), None) for name in arms)
-    rows = [RowPlan(None, ULTRALYTICS, published_stage(ULTRALYTICS), None)]
-    for name in STAGE_NAMES:
-        stage = find_stage(name)
-        before = previous_stage(stage)
-        rows.append(
-            RowPlan(
-                name,
-                stage.row,
-                published_stage(stage.row),
-                before.name if before else None,
-                str(companions_at(name).get("pretrained", "")),
-            )
-        )
+
+def plan_rows(plan: StudyRecord, measured: Collection[str]) -> tuple[RowPlan, ...]:
+    """Rows of a study with these measured arms. Arms in a table of the paper have a row, measured or not."""
+    rows: list[RowPlan] = []
+    for table in shown_tables(plan, measured):
+        for row in table.rows:
+            if isinstance(row, PublishedRow):
+                rows.append(RowPlan(None, row.label, row.paper, None))
+            else:
+                rows.append(_arm_row(plan, plan.find(row) or ArmRecord(row, row)))
     return tuple(rows)
 
 
-def published_model(name: str) -> Published | None:
-    """Tables 3 and 4 for a named model (``yolox-s``), Table 2 for the DarkNet53 one; else None."""
-    if name == "yolox-darknet53":
-        return published_stage(find_stage("simota").row)
-    try:
-        return paper.published_model(name)
-    except ValueError:
-        return None
+def _arm_row(plan: StudyRecord, arm: ArmRecord) -> RowPlan:
+    training = (arm.reference or {}).get("training", {})
+    return RowPlan(arm.name, arm.label, published(plan, arm), arm.against or None, training.get("pretrained"))
+
+
+def published(plan: StudyRecord, arm: ArmRecord) -> Published | None:
+    """What the paper prints for an arm; the gain over the arm it is compared with, where it prints both."""
+    before = plan.find(arm.against)
+    ours, theirs = arm.paper, before.paper if before else None
+    if ours is None or ours.gain is not None or theirs is None:
+        return ours
+    if ours.ap is None or theirs.ap is None or ours.source != theirs.source:
+        return ours
+    return replace(ours, gain=round(ours.ap - theirs.ap, 4))

@@ -129,7 +129,7 @@ def build_table2(group: Group) -> Table2:
     compared = comparisons(group)
     gains = _gains(frame, [c for c in compared if not c.refused])
     rows = []
-    for plan in plan_rows(tuple(s.arm for s in group.arms)):
+    for plan in row_plans(group):
         row = Row(plan.arm, plan.label, plan.previous, published=plan.published)
         arm = group.find(plan.arm) if plan.arm else None
         if arm is not None:
@@ -154,9 +154,14 @@ def _odd_best(frame: pd.DataFrame) -> list[str]:
     return [f"{text}: {', '.join(below)}"] if len(below) else []
 
 
+def row_plans(group: Group) -> tuple[RowPlan, ...]:
+    """The rows of a group's main table, in order."""
+    return plan_rows(group.plan, [arm.arm for arm in group.arms])
+
+
 def comparisons(group: Group) -> tuple[Comparison, ...]:
     """Every pair of a group's measured arms that a gain is asked for, in order."""
-    plans = {plan.arm: plan for plan in plan_rows(tuple(s.arm for s in group.arms)) if plan.arm}
+    plans = {plan.arm: plan for plan in row_plans(group) if plan.arm}
     found = []
     for name, plan in plans.items():
         after, before = group.find(name), group.find(plan.previous or "")

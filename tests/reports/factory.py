@@ -16,6 +16,8 @@ from roadmap.paper import roadmap_row
 from roadmap.protocols import COCO_2017, DEMO, Protocol, deviations, find_protocol
 from roadmap.recipe import DatasetConfig, Recipe, Run, to_json
 from roadmap.stages import STAGE_NAMES, find_stage, stage_recipe
+from roadmap.study import write_study as plan_study
+from studies.roadmap import STUDY
 from yolox_core.config import AugmentationConfig
 
 SHAPES = DatasetConfig("embedded-shapes", "5ba9e5f0c0ffee00", 6, 600, 150)
@@ -88,6 +90,8 @@ def write_run(
     run = Run(study, stage, seed, recipe)
     path = runs / study / run.name
     path.mkdir(parents=True)
+    if study == STUDY.name and not (path.parent / "study.json").exists():
+        plan_study(path.parent, STUDY)
     ap = ap if ap is not None else _ap(stage, seed, protocol)
     last = last if last is not None else ap - 0.5
     hardware = hardware or (CPU if protocol == "demo" else V100)

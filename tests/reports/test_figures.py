@@ -270,7 +270,7 @@ def test_stages_that_do_not_build_on_each_other_have_no_steps(runs: Path) -> Non
     with drawing():
         figure = roadmap.draw(table_of(runs))
         assert figure is not None
-        assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["yolox-s", "yolox-m"]
+        assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["yolox-m", "yolox-s"]
         assert len(figure.axes[0].lines) == 2  # two markers, no tread
 
 

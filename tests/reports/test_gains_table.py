@@ -47,7 +47,7 @@ def test_a_demo_of_three_seeds_gets_intervals_and_words(runs: Path) -> None:
     shown = rows(table_of(runs))
     # gains 6.0, 6.1, 6.2: sd 0.1, half width 4.303 x 0.1 / sqrt(3) = 0.248
     assert shown["+multi positives"] == {
-        "Arm": "+multi positives", "Against": "+anchor-free", "Gain (AP): mean": "+6.1",
+        "Stage": "+multi positives", "Against": "+anchor-free", "Gain (AP): mean": "+6.1",
         "Gain (AP): 95 % interval": "+5.85 … +6.35", "Seeds: run": "3", "Seeds: to settle": "–",
         "Word": "more than noise",
     }  # fmt: skip

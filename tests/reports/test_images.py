@@ -117,7 +117,7 @@ def test_detections_that_do_not_give_the_recorded_ap_are_not_used(runs: Path, tm
 
 def test_a_lone_stages_detections_are_not_read(runs: Path) -> None:
     write_run(runs, "simota")
-    assert steps(runs) == OverImages((), ())
+    assert steps(runs) == OverImages((), (), "stage")
 
 
 def test_the_report_shows_them_when_asked(runs: Path, tmp_path: Path) -> None:

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.columns import ACCURACY, COST, csv_text, flops_text, gain_text, grid
-from reports.tables.published import plan_rows, published_model
+from reports.tables.published import plan_rows
 from reports.tables.steps import Table2, build_table2, leading
-from roadmap.stages import STAGE_NAMES
+from roadmap.stages import STAGE_NAMES, stage_arm
+from roadmap.study import Study, record_of
+from roadmap.study import write_study as plan_study
+from studies.roadmap import STUDY
+from studies.scaling import STUDY as SCALING
 from tests.reports.factory import COCO, CPU, write_run, write_study
 
 
@@ -190,15 +194,39 @@ def test_the_halves_hold_every_column_once(demo_report_table: Table2) -> None:
     assert halves == list(whole.columns[1:])
 
 
-def test_another_study_shows_its_own_stages_beside_the_papers_models(runs: Path) -> None:
-    write_run(runs, "yolox-s", study="scaling")
+def test_a_study_shows_the_tables_of_its_measured_arms_and_arms_of_none_behind(runs: Path) -> None:
+    plan_study(runs / "scaling", SCALING)
+    write_run(runs, "yolox-nano", study="scaling")
     write_run(runs, "my-idea", study="scaling")
     table = table_of(runs, "scaling")
-    assert [row.label for row in table.rows] == ["yolox-s", "my-idea"]
-    assert table.rows[1].published is None
-    assert table.rows[0].published is not None
-    assert table.rows[0].published.ap == 39.6
+    assert [row.label for row in table.rows] == [
+        "NanoDet", "YOLOv4-Tiny", "PPYOLO-Tiny", "yolox-nano", "yolox-tiny", "my-idea"
+    ]  # fmt: skip
+    assert [row.ap_best is not None for row in table.rows] == [False, False, False, True, False, True]
+    assert [row.published.ap if row.published else None for row in table.rows[3:]] == [25.3, 32.8, None]
     assert not any("gain" in c.title for c in grid(table).columns)
+    assert grid(table).columns[0].title == "Model"
+
+
+def test_a_study_that_was_never_planned_shows_what_was_measured(runs: Path) -> None:
+    """Records of before: the fewer ingredients first, and nothing is compared."""
+    for stage in ("simota", "baseline", "anchor-free"):
+        write_run(runs, stage, study="old")
+    table = table_of(runs, "old")
+    assert [row.label for row in table.rows] == ["baseline", "anchor-free", "simota"]
+    assert not any(row.published or row.previous for row in table.rows)
+
+
+def test_an_arm_is_compared_with_the_one_it_names(runs: Path) -> None:
+    """Not with the row above; the paper's gain is the difference of what it prints."""
+    arms = (stage_arm("simota", against="baseline"), stage_arm("anchor-free"), stage_arm("baseline"))
+    plan_study(runs / "mine", Study("mine", "?", arms))
+    for arm, ap in (("simota", 30.0), ("anchor-free", 22.0), ("baseline", 21.0)):
+        write_run(runs, arm, study="mine", ap=ap)
+    table = table_of(runs, "mine")
+    assert [row.arm for row in table.rows] == ["simota", "anchor-free", "baseline"]
+    assert [row.gain.mean if row.gain else None for row in table.rows] == [9.0, None, None]
+    assert [row.published.gain if row.published else None for row in table.rows] == [8.8, None, None]
 
 
 def test_the_leading_stages_stay_in_their_order(runs: Path) -> None:
@@ -210,19 +238,11 @@ def test_the_leading_stages_stay_in_their_order(runs: Path) -> None:
     assert leading(table, 7) is table
 
 
-def test_published_models() -> None:
-    nano = published_model("yolox-nano")
-    assert nano is not None
-    assert (nano.ap, nano.params_m, nano.gflops, nano.latency_ms) == (25.3, 0.91, 1.08, None)
-    darknet = published_model("yolox-darknet53")
-    assert darknet is not None
-    assert darknet.ap == 47.3
-    assert published_model("unheard-of") is None
-
-
 def test_plan_keeps_the_papers_rows_for_any_subset_of_stages() -> None:
-    assert len(plan_rows(("simota",))) == 8
-    assert [plan.arm for plan in plan_rows(("other",))] == ["other"]
+    plan = record_of(STUDY)
+    assert len(plan_rows(plan, ["simota"])) == 8
+    assert [row.arm for row in plan_rows(plan, ["simota", "other"])][-2:] == ["nms-free", "other"]
+    assert [row.arm for row in plan_rows(plan, ["other"])] == ["other"]
 
 
 @pytest.mark.parametrize(

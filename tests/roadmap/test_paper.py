@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import roadmap.paper
-from roadmap.paper import TABLES, roadmap_row, table
+from roadmap.paper import TABLES, published_model, roadmap_row, table
 
 
 def test_every_table_is_there_and_nothing_else() -> None:
@@ -73,3 +73,17 @@ def test_unknown_names_are_refused_with_the_choices() -> None:
         table("table9")
     with pytest.raises(ValueError, match="no row 'YOLOv9' in Table 2"):
         roadmap_row("YOLOv9")
+
+
+def test_published_models() -> None:
+    nano = published_model("yolox-nano")
+    assert (nano.source, nano.ap, nano.params_m, nano.gflops, nano.latency_ms) == (
+        "Table 4",
+        25.3,
+        0.91,
+        1.08,
+        None,
+    )
+    assert published_model("YOLOv5-L").source == "Table 3"
+    with pytest.raises(ValueError, match="no model 'unheard-of' in Tables 3 and 4; choose one of: YOLOv5-S"):
+        published_model("unheard-of")

@@ -74,6 +74,11 @@ def find_splits(root: Path, train: str | None = None, val: str | None = None) ->
     return splits
 
 
+def usual_val_split(root: Path) -> str:
+    """The first usual name of a validation split that a folder has annotations for."""
+    return _find(root, None, VAL_NAMES)
+
+
 def _find(root: Path, given: str | None, names: tuple[str, ...]) -> str:
     return given or next((name for name in names if annotation_file(root, name).is_file()), names[0])
 

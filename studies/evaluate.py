@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roadmap.datasets import usual_val_split
 from roadmap.recipe import Recipe, recipe_from_json
 from roadmap.record import RunFolder, read_json
 from roadmap.stages import STAGE_NAMES, ingredients_at
@@ -56,7 +57,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: an architecture, its weights and the settings it is tested with."""
+    """What is evaluated: an architecture, its weights and the settings it is tested with.
+
+    split: what the run was tested on, empty where that is not on record.
+    """
 
     name: str
     model: ModelConfig
@@ -64,6 +68,7 @@ class Subject:
     weights: Path
     data: Path
     image_size: int
+    split: str = ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,7 +114,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
     device = choose_device(options.device)
-    dataset = CocoDataset(subject.data, options.split, decoding=True)
+    split = options.split or subject.split or usual_val_split(subject.data)
+    dataset = CocoDataset(subject.data, split, decoding=True)
     detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
     loaded = load_official(detector, subject.weights)
     if not loaded.complete:
@@ -135,7 +141,7 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "name": subject.name,
         "weights": str(subject.weights),
         "data": str(subject.data),
-        "split": options.split,
+        "split": split,
         "images": len(dataset),
         "skipped": len(dataset.skipped),
         "detections": len(detections),
@@ -180,11 +186,13 @@ def _subject_of_run(options: argparse.Namespace) -> Subject:
     if not weights.exists():
         raise ValueError(f"{weights} is missing: the run has not been evaluated yet; give --weights FILE")
     environment = read_json(folder.path / "environment.json") or {}
-    data = options.data or environment.get("dataset", {}).get("path")
+    dataset = environment.get("dataset") or {}
+    data = options.data or dataset.get("path")
     if not data:
         raise ValueError(f"{folder.path} does not say where its dataset lies; give --data DIR")
     size = options.image_size or recipe.training.image_size
-    return Subject(folder.name, recipe.model, recipe.ingredients, weights, Path(data), size)
+    split = (dataset.get("val") or {}).get("split", "")
+    return Subject(folder.name, recipe.model, recipe.ingredients, weights, Path(data), size, split)
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
@@ -207,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--run", type=Path, metavar="FOLDER", help="a run's folder")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (a run's: its best epoch)")
     parser.add_argument("--data", metavar="DIR", help="dataset in COCO's layout (default: COCO_DIR)")
-    parser.add_argument("--split", default="val2017", help="default: %(default)s")
+    parser.add_argument("--split", metavar="NAME", help="default: the run's, else val2017, val or valid")
     parser.add_argument(
         "--confidence", type=_share, default=TrainConfig.final_confidence, help="default: %(default)s"
     )

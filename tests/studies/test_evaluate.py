@@ -208,3 +208,17 @@ def test_released_nano_scores_as_in_the_official_code(
     file = COCO_MINI / "annotations" / f"instances_{split}.json"
     metrics = coco_metrics(file, found.select(found.scores >= 0.01))
     assert metrics["AP"] == pytest.approx(sure, abs=0.05)
+
+
+def test_the_validation_split_is_found_under_its_usual_names(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    (root / "valid").mkdir(parents=True)
+    for image in (data / "val2017").iterdir():
+        (root / "valid" / image.name).symlink_to(image)
+    annotations = data / "annotations" / "instances_val2017.json"
+    (root / "valid" / "_annotations.coco.json").write_bytes(annotations.read_bytes())
+    out = tmp_path / "detections.json"
+    given = ["--model", "yolox-nano", "--weights", str(checkpoint(tmp_path / "a.pth")), "--data", str(root)]
+    assert main([*given, "--image-size", "64", "--device", "cpu", "--detections", str(out)]) == 0
+    assert out.exists()
+    assert main([*given, "--image-size", "64", "--device", "cpu", "--split", "test"]) == 1

@@ -182,6 +182,14 @@ class TestErrors:
         with pytest.raises(ValueError, match="annotation 3 has no bbox"):
             coco_metrics(file, Detections.empty(), engine=engine)
 
+    def test_annotations_without_ids_are_numbered(self, tmp_path: Path, engine: str) -> None:
+        objects = [annotation(1, 1, [0, 0, 50, 50]), annotation(2, 1, [60, 60, 20, 20])]
+        for item in objects:
+            del item["id"]
+        file = write(tmp_path / "a.json", objects)
+        rows = [(1, 1, [0, 0, 50, 50], 0.5), (1, 1, [60, 60, 20, 20], 0.5)]
+        assert coco_metrics(file, detections(*rows), engine=engine)["AP"] == pytest.approx(100)
+
     def test_id_0_is_said(self, tmp_path: Path, engine: str, caplog: pytest.LogCaptureFixture) -> None:
         file = write(tmp_path / "a.json", [annotation(0, 1, [0, 0, 50, 50])])
         found = coco_metrics(file, detections((1, 1, [0, 0, 50, 50], 0.5)), engine=engine)

@@ -47,7 +47,8 @@ def load_ground_truth(annotation_file: Path | str) -> GroundTruth:
 
 
 def read_annotations(annotation_file: Path | str) -> dict[str, Any]:
-    """The JSON of an annotation file with ``iscrowd`` (0), ``area`` (width × height) and ``info`` filled in.
+    """The JSON of an annotation file with ``iscrowd`` (0), ``area`` (width × height), ``info`` and, where one
+    annotation has none, ``id`` (from 1) filled in.
 
     Raises ValueError naming what is missing.
     """
@@ -60,6 +61,9 @@ def read_annotations(annotation_file: Path | str) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{annotation_file} is not a COCO annotation file: no {', '.join(sorted(missing))}")
     data.setdefault("info", {})
+    if not all("id" in annotation for annotation in data["annotations"]):
+        for number, annotation in enumerate(data["annotations"], start=1):
+            annotation["id"] = number
     for annotation in data["annotations"]:
         if len(annotation.get("bbox", ())) != 4:
             raise ValueError(f"{annotation_file}: annotation {annotation.get('id')} has no bbox of 4 numbers")

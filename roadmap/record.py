@@ -98,7 +98,8 @@ class Spread:
 class Latency:
     """How long one image takes, and everything that decides it.
 
-    load_average: processes that wanted to run on the machine, over the last minute.
+    load_average: processes that wanted to run on the machine, over the last minute. cudnn_benchmark, tf32,
+    clock_mhz: on CUDA how convolutions were computed, and the multiprocessors' clock at the end.
     """
 
     device: str
@@ -115,6 +116,9 @@ class Latency:
     repeats: Count | None = None
     threads: Count | None = None
     load_average: Amount | None = None
+    cudnn_benchmark: bool | None = None
+    tf32: bool | None = None
+    clock_mhz: Amount | None = None
 
 
 @dataclass(frozen=True)

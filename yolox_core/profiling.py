@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from yolox_core.deploy.fusion import inference_copy
 from yolox_core.detector import Detector
+from yolox_core.kernels import choose_kernels, describe_kernels
 from yolox_core.structures import Prediction
 
 
@@ -131,6 +132,7 @@ def measure_latency(
     elif images.shape[1:] != (3, image_size, image_size):
         raise ValueError(f"images must be (n, 3, {image_size}, {image_size}), not {tuple(images.shape)}")
     device = torch.device(device)
+    choose_kernels(device)
     model = inference_copy(detector, device)
     dtype = next(model.parameters()).dtype
     shown = [image[None].to(device, dtype).contiguous(memory_format=torch.channels_last) for image in images]
@@ -150,6 +152,7 @@ def measure_latency(
         "warmup": warmup,
         "repeats": repeats,
         "threads": torch.get_num_threads(),
+        **describe_kernels(device),
         "confidence": confidence,
         "nms_iou": nms_iou,
         "forward_ms": _statistics(forward),

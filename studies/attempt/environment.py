@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from studies.attempt.commit import commit_state
+from yolox_core.kernels import describe_kernels
 from yolox_core.training.distributed import World
 
 PACKAGES = (
@@ -40,6 +41,7 @@ def describe_environment(world: World, mixed_precision: bool) -> dict[str, Any]:
         "dirty": dirty,
         "hardware": describe_hardware(world),
         "precision": "fp16 mixed" if mixed else "fp32",
+        "kernels": describe_kernels(world.device),
         "determinism": (
             "bitwise for the same number of threads and processes"
             if world.device.type == "cpu"

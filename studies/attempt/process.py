@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import torch
 
+from yolox_core.kernels import choose_kernels
 from yolox_core.training.allocator import keep_freed_memory
 from yolox_core.training.distributed import World
 
@@ -17,4 +18,4 @@ def prepare_process(seed: int, world: World) -> None:
     on_cpu = world.device.type == "cpu"
     torch.use_deterministic_algorithms(on_cpu)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = not on_cpu
+    choose_kernels(world.device)

@@ -145,6 +145,9 @@ class TestLatency:
             "threads": torch.get_num_threads(),
             "confidence": 0.01,
             "nms_iou": 0.65,
+            "cudnn_benchmark": None,
+            "tf32": None,
+            "clock_mhz": None,
         }
         for key in times:
             assert list(found[key]) == ["median", "mean", "p5", "p95"]

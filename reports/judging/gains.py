@@ -40,7 +40,7 @@ ASSUMED_SD = 0.35
 
 #: The rule of each word; the first that applies.
 WORDS: dict[str, str] = {
-    TOO_FEW_SEEDS: f"fewer than {MIN_SEEDS} seeds on both sides, or every seed gave the same AP",
+    TOO_FEW_SEEDS: f"fewer than {MIN_SEEDS} common seeds, or on both sides the same AP in every seed",
     WITHIN_NOISE: "the 95 % t interval of the gain over seeds contains 0",
     MORE_THAN_NOISE: "it does not",
 }

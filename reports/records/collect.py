@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from reports.records.plan import study_plan
 from roadmap.recipe import flatten
 from roadmap.record import Figures, RunFolder, find_runs
 from roadmap.typed import to_json
@@ -112,7 +113,8 @@ def collect(root: Path, study: str) -> Collection:
 def read_runs(root: Path, study: str) -> Collection:
     """Read every run of a study below ``root`` (``runs/``).
 
-    A run that was copied (same arm, seed and recipe twice) counts once, the newest.
+    Runs come in the study's order of arms, then by seed. A run that was copied (same arm, seed and recipe
+    twice) counts once, the newest.
     """
     runs: dict[tuple[str, int, str], RunRecord] = {}
     unfinished: list[Unfinished] = []
@@ -132,7 +134,9 @@ def read_runs(root: Path, study: str) -> Collection:
             found, other = sorted((found, other), key=lambda r: (r.finished, r.path.name), reverse=True)
             skipped.append(Skipped(other.path.name, f"a copy of {found.path.name} (same arm, seed, recipe)"))
         runs[key] = found
-    ordered = sorted(runs.values(), key=lambda r: (r.arm, r.seed, r.recipe_hash))
+    plan, _ = study_plan(root, study, runs.values())
+    order = plan.order({run.arm for run in runs.values()})
+    ordered = sorted(runs.values(), key=lambda r: (order.index(r.arm), r.seed, r.recipe_hash))
     return Collection(study, tuple(ordered), tuple(unfinished), tuple(skipped))
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reports.records.collect import RunRecord
 from roadmap.study import ArmRecord, StudyRecord, read_study
+
+if TYPE_CHECKING:
+    from reports.records.collect import RunRecord
 
 
 def study_plan(root: Path, study: str, runs: Iterable[RunRecord]) -> tuple[StudyRecord, str]:

@@ -24,20 +24,31 @@ def gains_grid(table: Table2) -> Grid:
         Column("Seeds", "to settle"), Column("", "Word", "l"),
     )  # fmt: skip
     labels = {row.arm: row.label for row in table.rows}
-    rows = tuple(
+    rows = [
         (
             Cell(row.label, kind="label"),
             Cell(labels.get(row.previous, row.previous or NOTHING), kind="label"),
-            Cell(gain_text(row.judged.mean)),
-            Cell(interval_text(row.judged.interval)),
-            Cell(str(len(row.judged.values))),
-            Cell(settle_text(row.judged)),
-            Cell(row.judged.word, kind=row.judged.word.replace(" ", "-")),
+            *(_judged(row.judged) if row.judged else _refused()),
         )
         for row in table.rows
-        if row.judged is not None
+        if row.judged or row.refused
+    ]
+    return Grid(columns, tuple(rows))
+
+
+def _judged(gain: Gain) -> tuple[Cell, ...]:
+    return (
+        Cell(gain_text(gain.mean)),
+        Cell(interval_text(gain.interval)),
+        Cell(str(len(gain.values))),
+        Cell(settle_text(gain)),
+        Cell(gain.word, kind=gain.word.replace(" ", "-")),
     )
-    return Grid(columns, rows)
+
+
+def _refused() -> tuple[Cell, ...]:
+    """A step between runs that start from different weights; a warning above says which."""
+    return (*(Cell() for _ in range(4)), Cell("no gain: other starting weights", kind="failed"))
 
 
 def settle_text(gain: Gain) -> str:

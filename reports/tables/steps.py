@@ -45,6 +45,7 @@ class Row:
     ap_best: Measured | None = None
     gain: Measured | None = None
     judged: Gain | None = None
+    refused: str = ""
     ap_last: Measured | None = None
     params: Measured | None = None
     params_full: Measured | None = None
@@ -127,10 +128,12 @@ def build_table2(group: Group) -> Table2:
     conditions, latency, notes = _latency(group, frame)
     figures["latency"], figures["fps"] = latency[_FORWARD[0]], 1000 / latency[_FORWARD[0]]
     compared = comparisons(group)
+    refused = {c.after.arm: c.refused for c in compared if c.refused}
     gains = _gains(frame, [c for c in compared if not c.refused])
     rows = []
     for plan in row_plans(group):
-        row = Row(plan.arm, plan.label, plan.previous, published=plan.published)
+        why = refused.get(plan.arm or "", "")
+        row = Row(plan.arm, plan.label, plan.previous, refused=why, published=plan.published)
         arm = group.find(plan.arm) if plan.arm else None
         if arm is not None:
             mine = frame["arm"] == plan.arm
@@ -139,12 +142,12 @@ def build_table2(group: Group) -> Table2:
             spread = (float(low), float(high)) if high >= low else None
             row = replace(row, seeds=arm.seeds, latency_range=spread, **values, **gains.get(arm.arm, {}))
         rows.append(row)
-    refused = [
+    without = [
         f"no gain of {c.after.arm} over {c.before.arm}: {c.refused}, and not as the paper has it"
         for c in compared
         if c.refused
     ]
-    return Table2(group, tuple(rows), conditions, (*notes, *refused, *_odd_best(frame)))
+    return Table2(group, tuple(rows), conditions, (*notes, *without, *_odd_best(frame)))
 
 
 def _odd_best(frame: pd.DataFrame) -> list[str]:

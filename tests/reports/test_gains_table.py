@@ -138,6 +138,8 @@ def test_a_refused_gain_names_both_starts(runs: Path) -> None:
     write_run(runs, "simota")
     (note,) = table_of(runs).notes
     assert "it starts from scratch, the other from the weights weights:aa" in note
+    shown = rows(table_of(runs))["+SimOTA"]
+    assert (shown["Gain (AP): mean"], shown["Word"]) == ("–", "no gain: other starting weights")
 
 
 def test_a_claim_gets_no_gain_elsewhere_from_runs_that_start_differently(runs: Path) -> None:

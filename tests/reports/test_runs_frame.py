@@ -71,6 +71,12 @@ def test_every_record_of_every_study_is_a_row_once(runs: Path) -> None:
     assert runs_frame(runs, "scaling").study.to_list() == ["scaling"]
 
 
+def test_rows_come_in_the_studys_order_of_arms_then_by_seed(runs: Path) -> None:
+    write_study(runs, seeds=2, stages=("simota", "anchor-free", "baseline"))
+    rows = runs_frame(runs)[["arm", "seed"]].to_records(index=False).tolist()
+    assert rows == [(arm, seed) for arm in ("baseline", "anchor-free", "simota") for seed in (0, 1)]
+
+
 def test_records_read_before_give_the_same_table(runs: Path) -> None:
     write_study(runs, seeds=2, stages=("baseline", "simota"))
     records = collect(runs, "roadmap").runs

@@ -122,6 +122,7 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"{subject.weights} does not fill {subject.name} with {dataset.num_classes} classes:\n{loaded}"
         )
+    damaged: dict[int, str] = {}
     with tqdm(total=len(dataset), unit="image", disable=None, leave=False) as bar:
         detections = collect_detections(
             detector.to(device),
@@ -133,8 +134,10 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
             options.batch_size,
             workers=options.workers,
             progress=bar.update,
+            damaged=damaged,
         )
-    metrics = coco_metrics(dataset.annotation_file, detections, [int(i) for i in dataset.ids])
+    evaluated = [int(i) for i in dataset.ids if int(i) not in damaged]
+    metrics = coco_metrics(dataset.annotation_file, detections, evaluated)
     if options.detections is not None:
         options.detections.write_text(json.dumps(detections.to_coco_results()) + "\n", encoding="utf-8")
     return {
@@ -142,8 +145,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "weights": str(subject.weights),
         "data": str(subject.data),
         "split": split,
-        "images": len(dataset),
-        "skipped": len(dataset.skipped),
+        "images": len(evaluated),
+        "skipped": len(dataset.skipped) + len(damaged),
         "detections": len(detections),
         "image_size": subject.image_size,
         "confidence": options.confidence,

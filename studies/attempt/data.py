@@ -24,13 +24,13 @@ from yolox_core.training.distributed import World
 @dataclass
 class RunData:
     """Both splits. ``damaged_train``, ``damaged_val``: images whose damage only showed when this attempt
-    decoded them, by file name, with the reason.
+    decoded them, by file name and by COCO id, with the reason.
     """
 
     train: CocoDataset
     val: CocoDataset
     damaged_train: dict[str, str] = field(default_factory=dict)
-    damaged_val: dict[str, str] = field(default_factory=dict)
+    damaged_val: dict[int, str] = field(default_factory=dict)
 
     def skipped(self) -> dict[str, int]:
         """Images left out of each split: found unusable at the start, or damaged when they were read."""

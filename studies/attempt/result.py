@@ -35,9 +35,9 @@ from yolox_core.config import MODELS, TrainConfig, input_size
 from yolox_core.detector import Detector
 from yolox_core.evaluation.collect import Detections, coco_metrics, collect_detections, merge
 from yolox_core.profiling import measure_latency, profile_detector
-from yolox_core.training.checkpoint import CheckpointStore
+from yolox_core.training.checkpoint import BrokenCheckpointError, CheckpointStore
 from yolox_core.training.distributed import World
-from yolox_core.training.loop import Trainer
+from yolox_core.training.loop import Trainer, rank_of
 
 log = logging.getLogger(__name__)
 
@@ -58,30 +58,37 @@ class Evaluation:
 
 
 def evaluate(
-    detector: Detector,
-    epoch: int,
-    config: TrainConfig,
-    data: RunData,
-    world: World,
-    workers: int | None,
-    confidence: float,
+    detector: Detector, epoch: int, config: TrainConfig, data: RunData, world: World, workers: int | None
 ) -> Evaluation:
-    """Evaluate on the validation split, each process its share; the same result on every process."""
+    """Evaluate on the validation split, each process its share; the same result on every process.
+
+    Images that cannot be decoded are left out, and noted in ``data.damaged_val``.
+    """
+    damaged: dict[int, str] = dict(data.damaged_val)
     own = collect_detections(
         detector,
         data.val,
         config.image_size,
-        confidence,
+        config.final_confidence,
         config.nms_iou,
         world.device,
         batch_size=16,
         workers=data_workers(workers, world),
         rank=world.rank,
         world_size=world.size,
+        damaged=damaged,
     )
-    detections = merge(world.gather(own))
-    figures = coco_metrics(data.val.annotation_file, detections, list(data.val.ids))
-    return Evaluation(epoch, figures, detections)
+    shares = world.gather((own, damaged))
+    detections = merge([found for found, _ in shares])
+    for _, others in shares:
+        data.damaged_val.update(others)
+    left = [image for image in data.val.ids.tolist() if image not in data.damaged_val]
+    return Evaluation(epoch, coco_metrics(data.val.annotation_file, detections, left), detections)
+
+
+def better(one: Evaluation, other: Evaluation) -> Evaluation:
+    """The one with the higher AP; of equals, or where neither is defined, the later."""
+    return max(one, other, key=lambda e: (rank_of(e.figures["AP"]), e.epoch))
 
 
 def conclude(
@@ -100,16 +107,18 @@ def conclude(
     config, world, history = run.recipe.training, trainer.world, trainer.history
     detector, last_weights = trainer.detector, trainer.ema.model
     assert isinstance(last_weights, Detector)
-    last = evaluate(last_weights, config.epochs, config, data, world, workers, config.final_confidence)
+    last = evaluate(last_weights, config.epochs, config, data, world, workers)
+    kept = world.broadcast(kept_epoch(trainer.store, config.epochs) if world.is_main else None)
     best = last
-    kept = CheckpointStore(folder.checkpoints).load_best()
-    if kept is not None and kept["epoch"] != config.epochs:
-        detector.load_state_dict(kept["model"])
-        best = evaluate(detector, kept["epoch"], config, data, world, workers, config.final_confidence)
-    else:
+    if kept is not None:
+        detector.load_state_dict(trainer.store.load("best.pt")["model"])
+        best = better(evaluate(detector, kept, config, data, world, workers), last)
+    if best is last:
         detector.load_state_dict(last_weights.state_dict())
     if not world.is_main:
         return None
+    if best is last and (kept is not None or not trainer.store.has_best()):
+        trainer.keep_as_best(config.epochs)
     write_atomic(folder.path / "detections.json", _json_line(best.detections.to_coco_results()).encode())
     for split, count in data.skipped().items():
         if count:
@@ -143,6 +152,16 @@ def conclude(
         hardware=Hardware(**describe_hardware(world)),
         deviations=tuple(deviations),
     )
+
+
+def kept_epoch(store: CheckpointStore, last: int) -> int | None:
+    """The epoch of the weights kept as the best, None when they are the last ones or cannot be read."""
+    try:
+        kept = store.load_best()
+    except BrokenCheckpointError as error:
+        log.error("%s; %s; the last epoch's weights take its place", error, store.set_best_aside())
+        return None
+    return None if kept is None or kept["epoch"] == last else kept["epoch"]
 
 
 def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: torch.device) -> Latency:

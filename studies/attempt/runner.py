@@ -143,7 +143,7 @@ class _Attempt:
 
         def figures(model: nn.Module, epoch: int) -> dict[str, float | None]:
             assert isinstance(model, Detector)
-            return evaluate(model, epoch, config, data, world, workers, config.confidence).figures
+            return evaluate(model, epoch, config, data, world, workers).figures
 
         trainer = train(
             run,

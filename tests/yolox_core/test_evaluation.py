@@ -182,7 +182,7 @@ def test_a_damaged_image_has_no_detections_and_is_said(
 
     monkeypatch.setattr(Squares, "load_image", sometimes)
     same(collect(FindWhite(), dataset, workers=workers), whole.select(whole.image_ids != dataset.ids[4]))
-    assert "evaluated without detections: 4.jpg" in caplog.text
+    assert "left out of the evaluation: 4.jpg" in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -86,13 +86,16 @@ def collect_detections(
     rank: int = 0,
     world_size: int = 1,
     progress: Callable[[int], object] | None = None,
+    damaged: dict[int, str] | None = None,
 ) -> Detections:
     """Run the detector, in evaluation mode, over this process's shard of the dataset.
 
     image_size: side of the square network input in pixels. confidence: lowest score kept. workers:
     threads that read images ahead of the detector. progress: called with the number of images done since
     the last call. The detector must lie on ``device``; it is returned to the mode it was in.
-    An image that cannot be read has no detections and a line in the log: it must not end a long training.
+    An image that cannot be read must not end a long training, nor count as if nothing were found on it: it is
+    put in ``damaged``, COCO id -> why, for the caller to leave out of the figures; the log has a line for
+    each that was not there before.
     Detections of an image stay in the post-processing's order, best first; join the shards of several
     processes with :func:`merge`.
     """
@@ -100,8 +103,10 @@ def collect_detections(
     found: list[ImageDetections] = []
     ratios: list[float] = []
     image_ids: list[int] = []
-    with _evaluation_mode(detector):
-        for batch in _read_batches(dataset, indices, image_size, batch_size, workers):
+    damaged = {} if damaged is None else damaged
+    batches = _read_batches(dataset, indices, image_size, batch_size, workers, damaged)
+    with _evaluation_mode(detector), closing(batches):
+        for batch in batches:
             readable = [item for item in batch if item is not None]
             if readable:
                 pixels = torch.from_numpy(np.stack([image for _, image, _ in readable])).to(device)
@@ -153,13 +158,21 @@ _Item = tuple[int, NDArray[np.uint8], float]
 
 
 def _read_batches(
-    dataset: Images, indices: Sequence[int], image_size: int, batch_size: int, workers: int
-) -> Iterator[list[_Item | None]]:
+    dataset: Images,
+    indices: Sequence[int],
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    damaged: dict[int, str],
+) -> Generator[list[_Item | None]]:
     def read(index: int) -> _Item | None:
         try:
             image, ratio = letterbox(dataset.load_image(index), image_size)
         except ImageError as error:
-            log.warning("evaluated without detections: %s", error)
+            image_id = int(dataset.ids[index])
+            if image_id not in damaged:
+                log.warning("left out of the evaluation: %s", error)
+            damaged[image_id] = str(error)
             return None
         return index, image, ratio
 
@@ -167,7 +180,8 @@ def _read_batches(
     if workers == 0:
         yield from ([read(index) for index in chunk] for chunk in chunks)
         return
-    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    try:
         pending: deque[list[Future[_Item | None]]] = deque()
         for chunk in chunks:
             pending.append([pool.submit(read, index) for index in chunk])
@@ -175,6 +189,8 @@ def _read_batches(
                 yield [future.result() for future in pending.popleft()]
         while pending:
             yield [future.result() for future in pending.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -78,11 +78,14 @@ class CheckpointStore:
 
     def load_best(self) -> dict[str, Any] | None:
         """The weights of the best evaluated epoch, None when there are none. Raises BrokenCheckpointError."""
-        path = self.folder / "best.pt"
-        if not path.exists():
+        if not self.has_best():
             return None
+        path = self.folder / "best.pt"
         verify(path)
         return _load(path)
+
+    def has_best(self) -> bool:
+        return (self.folder / "best.pt").exists()
 
     def set_best_aside(self) -> str:
         """Move a broken ``best.pt`` away; what was done, in words."""

@@ -301,11 +301,14 @@ class Trainer:
             raise InterruptedTraining(f"stopped after epoch {epoch}")
 
     def _keep_if_best(self, row: dict[str, Any]) -> None:
-        """Keep the weights of the best evaluated epoch; of equals, the first."""
-        before = [r["AP"] for r in self.history if r.get("AP") is not None]
-        better = row["AP"] is not None and (not before or row["AP"] > max(before))
-        if self.world.is_main and (better or not any("AP" in r for r in self.history)):
-            self.store.save_best({"model": self.ema.model.state_dict(), "epoch": row["epoch"]})
+        """Keep the weights of the best evaluated epoch; of equals, and of undefined ones, the last."""
+        before = [rank_of(r["AP"]) for r in self.history if "AP" in r]
+        if self.world.is_main and rank_of(row["AP"]) >= max(before, default=-math.inf):
+            self.keep_as_best(row["epoch"])
+
+    def keep_as_best(self, epoch: int) -> None:
+        """Keep the present averaged weights as those of the best evaluated epoch."""
+        self.store.save_best({"model": self.ema.model.state_dict(), "epoch": epoch})
 
     def checkpoint(self, required: bool = False) -> None:
         """Write a checkpoint. A full disk only warns, unless the checkpoint is ``required``."""
@@ -340,6 +343,11 @@ def _read_back(steps: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
     values = torch.stack([torch.stack([v.detach().float() for v in step.values()]) for step in steps])
     rows = values.cpu().tolist()
     return [dict(zip(step, row, strict=True)) for step, row in zip(steps, rows, strict=True)]
+
+
+def rank_of(ap: float | None) -> float:
+    """AP as something to compare: undefined is below everything."""
+    return -math.inf if ap is None else ap
 
 
 def averaged_over_processes(detector: Detector, world: World) -> DistributedDataParallel:

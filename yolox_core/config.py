@@ -228,7 +228,8 @@ class TrainConfig:
 
     learning_rate is for the whole batch. multiscale: inclusive range of the input side in pixels, drawn
     every ``multiscale_interval`` iterations in steps of 32. closing_epochs: last epochs without strong
-    augmentation (then with an L1 term) and with the learning rate at its floor.
+    augmentation (then with an L1 term) and with the learning rate at its floor. final_confidence: lowest
+    score that counts in every evaluation, so that the best epoch is chosen by the figure that is reported.
     """
 
     epochs: Count = 300
@@ -245,7 +246,6 @@ class TrainConfig:
     multiscale: tuple[Side, Side] = (448, 832)
     multiscale_interval: Count = 10
     evaluate_every: Count = 10
-    confidence: Share = 0.01
     final_confidence: Share = 0.001
     nms_iou: Share = 0.65
     max_objects: Count = 120

@@ -166,6 +166,7 @@ def kept_epoch(store: CheckpointStore, last: int) -> int | None:
 
 def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: torch.device) -> Latency:
     """Latency on photographs of the validation split, and how busy the machine was."""
+    images = photographs(data.val, LATENCY_IMAGES, config.image_size)
     measured = measure_latency(
         detector,
         config.image_size,
@@ -173,7 +174,7 @@ def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: t
         config.final_confidence,
         config.nms_iou,
         repeats=LATENCY_REPEATS,
-        images=photographs(data.val, LATENCY_IMAGES, config.image_size),
+        images=images if len(images) else None,
     )
     times = {name: Spread(**measured[name]) for name in ("forward_ms", "postprocess_ms", "total_ms")}
     return Latency(**(measured | times), load_average=os.getloadavg()[0])

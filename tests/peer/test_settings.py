@@ -68,4 +68,3 @@ def test_schedule_and_optimiser_settings() -> None:
     assert ours.weight_decay == official.weight_decay
     assert ours.evaluate_every == official.eval_interval
     assert ours.nms_iou == official.nmsthre
-    assert ours.confidence == official.test_conf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from tests.yolox_core.data_folders import make_dataset, objects
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, empty_targets
 from yolox_core.config import TrainConfig
+from yolox_core.data import loader
 from yolox_core.data.batch import Batch, pad_targets
 from yolox_core.data.coco import CocoDataset
 from yolox_core.data.loader import TrainStream, epoch_order, training_side
@@ -293,3 +295,28 @@ def test_one_side_only() -> None:
 def test_iterations_per_epoch() -> None:
     config = replace(CONFIG, batch_size=4)
     assert [config.iterations_per_epoch(n) for n in (1, 4, 7, 8)] == [1, 1, 1, 2]
+
+
+class Stuck:
+    """A read that does not come back; the signals meant for the trainer, workers ignore in any case."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *_: object) -> tuple[Image, ImageTargets]:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(3600)
+        raise AssertionError
+
+
+def test_a_worker_that_heeds_nothing_is_killed(
+    data: CocoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loader, "_PATIENCE", 0.5)
+    before, pipeline = set(multiprocessing.active_children()), Stuck(tmp_path)
+    with TrainStream(data, pipeline, pipeline, CONFIG, 0, workers=2) as stream:
+        stream.start()
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.02)
+    assert set(multiprocessing.active_children()) == before
+    assert caplog.text.count("did not end by itself; killed") == 2

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from yolox_core.build import build_detector
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 from yolox_core.structures import Targets
+from yolox_core.training import loop
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
 from yolox_core.training.loop import (
@@ -24,6 +25,8 @@ from yolox_core.training.loop import (
     NonFiniteLossError,
     Trainer,
     _Step,
+    peak_memory_mb,
+    reset_peak_memory,
     to_network_input,
 )
 
@@ -130,6 +133,105 @@ def test_a_worse_epoch_does_not_replace_the_best(tmp_path: Path) -> None:
     best = CheckpointStore(tmp_path).load_best()
     assert best is not None
     assert best["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("aps", "kept"),
+    [
+        ([5.0, 5.0], 3),
+        ([None, None], 3),
+        ([0.0, None], 2),
+        ([None, 0.0], 3),
+        ([5.0, 4.9], 2),
+    ],
+)
+def test_ties_and_undefined_ap_go_to_the_later_epoch(
+    tmp_path: Path, aps: list[float | None], kept: int
+) -> None:
+    """Evaluated after the second and the third epoch."""
+    _trainer(tmp_path, evaluate=lambda model, epoch: {"AP": aps[epoch - 2]}).run()
+    best = CheckpointStore(tmp_path).load_best()
+    assert best is not None
+    assert best["epoch"] == kept
+
+
+@pytest.mark.parametrize("norm", [float("nan"), float("inf")])
+def test_the_first_bad_iteration_of_a_block_is_named(tmp_path: Path, norm: float) -> None:
+    """As on CUDA, where losses are read back every ten iterations."""
+    trainer = _trainer(tmp_path)
+    losses = [{"total": torch.tensor(1.0), "gradient_norm": torch.tensor(n)} for n in (3.0, norm, norm)]
+    steps = [_Step(iteration, loss, 0.0) for iteration, loss in enumerate(losses, start=7)]
+    with pytest.raises(NonFiniteLossError, match=r"epoch 1, iteration 9 \(total 1; gradient norm (nan|inf)"):
+        trainer._settle(steps)
+
+
+def test_a_bad_loss_of_a_block_is_named_and_good_ones_pass(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+    trainer = _trainer(tmp_path, on_iteration=lambda *row: seen.append(row))
+
+    def block(*totals: float) -> list[_Step]:
+        norm = torch.tensor(1.0)
+        return [
+            _Step(i, {"total": torch.tensor(t), "gradient_norm": norm}, 0.0) for i, t in enumerate(totals)
+        ]
+
+    good = block(1.0, 2.0)
+    trainer._settle(good)
+    assert seen == [(0, 0, 1.0), (0, 1, 2.0)]
+    assert not good, "a block is read back once"
+    with pytest.raises(NonFiniteLossError, match=r"iteration 2 \(total nan"):
+        trainer._settle(block(1.0, float("nan"), 1.0))
+
+
+def test_an_overflow_in_mixed_precision_is_no_bad_loss_until_every_step_overflows(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.mixed, trainer.iteration = True, 20
+
+    def overflow() -> list[_Step]:
+        return [_Step(0, {"total": torch.tensor(1.0), "gradient_norm": torch.tensor(float("inf"))}, 0.0)]
+
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    trainer._settle(overflow())
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=0.5)
+    with pytest.raises(NonFiniteLossError, match=r"overflow in half precision .* iteration 20"):
+        trainer._settle(overflow())
+
+
+def test_the_clock_runs_from_settle_to_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second between any two looks at the clock: what happens between blocks counts for the next."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(ticks)))
+    blocks: list[tuple[int, float]] = []
+    trainer = _trainer(
+        tmp_path, on_settled=lambda positions, seconds: blocks.append((len(positions), seconds))
+    )
+    trainer.check_every = 10
+    history = trainer.run()
+    assert [count for count, _ in blocks] == [2, 2, 2]
+    assert [row["seconds"] for row in history] == [seconds for _, seconds in blocks]
+    assert blocks[0][1] == 5, "twice before and after waiting for a batch, and once at the end"
+
+
+@pytest.mark.parametrize("mixed_first", [False, True], ids=["CPU to CUDA", "CUDA to CPU"])
+def test_a_run_goes_on_on_another_device(tmp_path: Path, mixed_first: bool) -> None:
+    """A scaler of the loss where the first device had none, and the other way."""
+    trainers = [_trainer(tmp_path), _trainer(tmp_path)]
+    for trainer, mixed in zip(trainers, (mixed_first, not mixed_first), strict=True):
+        trainer.scaler = torch.amp.GradScaler("cpu", enabled=mixed)
+    first, second = trainers
+    first.iteration = 1
+    first.checkpoint()
+    assert second.resume()
+    assert second.iteration == 1
+    assert second.scaler.is_enabled() != mixed_first
+
+
+def test_the_peak_of_memory_is_that_of_this_run(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    del [torch.ones(60 * 2**18)][0]  # 60 MB
+    before = peak_memory_mb(device)
+    reset_peak_memory(device)
+    assert peak_memory_mb(device) < before
 
 
 def test_a_bad_loss_stops_with_a_reason_and_leaves_good_checkpoints(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class CocoDataset:
             data = np.fromfile(f"{self.folder}/{name}", np.uint8)
         except OSError as error:
             raise ImageError(name, error.strerror or type(error).__name__) from error
-        if not (data[:2] == (0xFF, 0xD8)).all():
+        if data[:2].tobytes() != b"\xff\xd8":
             reduction = 1
         image = decode(data, reduction)
         if image is None:

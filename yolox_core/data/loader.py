@@ -98,19 +98,9 @@ class TrainStream:
         return self
 
     def __next__(self) -> Batch:
+        self.start()
         if self._batches is None:
-            if self._loader is None:
-                raise StopIteration
-            # Held back until a worker is ready to ignore them: one that just starts would die of them.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINER)
-            others = set(multiprocessing.active_children())
-            try:
-                self._batches = iter(self._loader)
-            finally:
-                self._workers = [p for p in multiprocessing.active_children() if p not in others]
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            # Workers ignore the signals meant for the trainer, so they must be told to stop.
-            atexit.register(self.close)
+            raise StopIteration
         try:
             batch = next(self._batches)
         except StopIteration:
@@ -118,6 +108,21 @@ class TrainStream:
             raise
         self._note_damage(batch)
         return batch
+
+    def start(self) -> None:
+        """Let the workers begin, before the first batch is asked for."""
+        if self._batches is not None or self._loader is None:
+            return
+        # Held back until a worker is ready to ignore them: one that just starts would die of them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_TRAINER)
+        others = set(multiprocessing.active_children())
+        try:
+            self._batches = iter(self._loader)
+        finally:
+            self._workers = [p for p in multiprocessing.active_children() if p not in others]
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Workers ignore the signals meant for the trainer, so they must be told to stop.
+        atexit.register(self.close)
 
     def __enter__(self) -> TrainStream:
         return self

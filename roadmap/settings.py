@@ -29,6 +29,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Lt, MultipleOf
 
+from roadmap.anchors import ANCHOR_CHOICES
 from roadmap.protocols import PROTOCOLS, Protocol, find_protocol
 from roadmap.recipe import Recipe, flatten, recipe_from_json, to_json
 from roadmap.typed import dataclass_of, nearest, parse_value
@@ -44,7 +45,8 @@ DECIDED = {
     "training.pretrained": "give --weights or --imagenet-weights",
 }
 _KEYS = ("extends", "summary", "anchors")
-_ANCHORS = ("kmeans", "yolov3")
+#: Takes numbers, or the name of a way to find them.
+_ANCHORS = "model.anchors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: A protocol's name with its changes, up to so many characters, is spelled out.
 _LONGEST_NAME = 60
@@ -114,8 +116,8 @@ def _extended(content: Mapping[str, Any], path: Path, seen: tuple[Path, ...]) ->
     else:
         base = find_protocol(extends)
     anchors = content.get("anchors", base.anchors)
-    if anchors not in _ANCHORS:
-        raise ValueError(f"anchors must be one of {', '.join(_ANCHORS)}, not {anchors!r}")
+    if anchors not in ANCHOR_CHOICES:
+        raise ValueError(f"anchors must be one of {', '.join(ANCHOR_CHOICES)}, not {anchors!r}")
     given: dict[str, Any] = {}
     for key, value in flatten({key: content[key] for key in sections if key in content}).items():
         name, checked = _setting(key, value)
@@ -123,8 +125,7 @@ def _extended(content: Mapping[str, Any], path: Path, seen: tuple[Path, ...]) ->
             raise ValueError(f"{name} is given twice")
         given[name] = checked
     summary = content.get("summary", f"{base.name}, changed by {path.name}")
-    settings = tuple({**dict(base.settings), **given}.items())
-    return replace(base, name=path.stem, summary=summary, anchors=anchors, settings=settings)
+    return _set(replace(base, name=path.stem, summary=summary, anchors=anchors), given)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -150,6 +151,8 @@ def _setting(key: str, value: Any) -> tuple[str, Any]:
         raise ValueError(f"{name} cannot be set: {DECIDED[name]}")
     if name.split(".")[0] == "ingredients":
         raise ValueError("ingredients are the study's: python -m studies.run --on decoupled_head,simota")
+    if name == _ANCHORS and value in ANCHOR_CHOICES:
+        return name, value
     valid = valid_settings()
     if name not in valid:
         raise ValueError(f"unknown key {key!r}; {nearest(name, tuple(valid))}")
@@ -158,14 +161,21 @@ def _setting(key: str, value: Any) -> tuple[str, Any]:
 
 def _changed(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol:
     """The protocol with changes, which its name says: it is no longer the one of that name."""
-    settings = tuple({**dict(protocol.settings), **changes}.items())
     said = [f"{key.rsplit('.', 1)[-1]}={_brief(value)}" for key, value in changes.items()]
     name = "+".join([protocol.name, *said])
     if len(name) > _LONGEST_NAME:
         digest = hashlib.sha256(json.dumps(sorted(changes.items())).encode()).hexdigest()[:6]
         name = f"{protocol.name}+{len(changes)}-changes-{digest}"
     summary = f"{protocol.summary}; changed: {', '.join(said)}"
-    return replace(protocol, name=name, summary=summary, settings=settings)
+    return _set(replace(protocol, name=name, summary=summary), changes)
+
+
+def _set(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol:
+    settings = {**dict(protocol.settings), **changes}
+    if isinstance(chosen := settings.get(_ANCHORS), str):
+        del settings[_ANCHORS]
+        protocol = replace(protocol, anchors=chosen)
+    return replace(protocol, settings=tuple(settings.items()))
 
 
 def _brief(value: Any) -> str:

@@ -89,7 +89,8 @@ class Arm:
             raise ValueError(f"arm {self.name!r}: {error}") from error
         if setting.weights:
             recipe = replace(recipe, training=replace(recipe.training, pretrained=setting.weights))
-        if setting.anchors is not None and recipe.model.anchors == YOLOV3_ANCHORS:  # an arm's own stay
+        own = recipe.model.anchors != YOLOV3_ANCHORS or "model.anchors" in dict(setting.protocol.settings)
+        if setting.anchors is not None and not own:
             anchors = setting.anchors(recipe.training.image_size)
             recipe = replace(recipe, model=replace(recipe.model, anchors=anchors))
         return recipe

@@ -120,6 +120,8 @@ def make_setting(
 ) -> Setting:
     """What the command line says about protocol, dataset and starting weights."""
     chosen = choose_protocol(options.protocol or ("demo" if root is None else "paper"), options.settings)
+    if chosen.name.partition("+")[0] == "fine-tune" and not options.weights:
+        raise ValueError("the protocol fine-tune starts from a trained model; give it with --weights FILE")
     dataset = describe_dataset(root, splits)
     annotations = annotation_file(root, splits[0]) if root and splits else None
     protocol = fitted(chosen, dataset, annotations)

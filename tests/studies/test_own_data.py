@@ -65,6 +65,27 @@ def test_every_stage_gets_the_same_fitting_anchors_and_the_datas_settings(
     assert {recipe["training"]["image_size"] for recipe in recipes} == {160}
 
 
+def test_anchors_are_chosen_for_the_users_training_size_or_by_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Any] = []
+    monkeypatch.setattr("studies.command.cli._run_here", lambda plan, options: plans.append(plan) or 0)
+    root = _roboflow(tmp_path / "mine", {"train": 6, "valid": 2})
+
+    def anchors(*assignments: str) -> Any:
+        more = [word for assignment in assignments for word in ("--set", assignment)]
+        assert _plan(root, tmp_path, "--protocol", "small", "--only", "baseline", *more) == 0
+        return plans[-1].planned[0].run.recipe.model.anchors
+
+    fitting, double = anchors(), anchors("training.image_size=320")
+    for one, other in zip(sum(fitting, ()), sum(double, ()), strict=True):
+        assert other == pytest.approx((2 * one[0], 2 * one[1]), abs=1)
+    assert anchors("model.anchors=yolov3") == YOLOV3_ANCHORS
+    written = json.dumps(YOLOV3_ANCHORS)
+    assert anchors(f"model.anchors={written}") == YOLOV3_ANCHORS, "numbers of the user's stay, even YOLOv3's"
+    assert anchors("model.anchors=yolov3", "model.anchors=kmeans") == fitting
+
+
 @pytest.mark.parametrize("protocol", ["demo", "smoke", "fine-tune"])
 def test_protocols_that_keep_yolov3s_anchors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
@@ -72,7 +93,10 @@ def test_protocols_that_keep_yolov3s_anchors(
     plans: list[Any] = []
     monkeypatch.setattr("studies.command.cli._run_here", lambda plan, options: plans.append(plan) or 0)
     root = _roboflow(tmp_path / "mine", {"train": 6, "valid": 2})
-    assert _plan(root, tmp_path, "--protocol", protocol, "--only", "baseline") == 0
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"any")
+    start = ["--weights", str(weights)] if protocol == "fine-tune" else []
+    assert _plan(root, tmp_path, "--protocol", protocol, "--only", "baseline", *start) == 0
     assert plans[0].planned[0].run.recipe.model.anchors == YOLOV3_ANCHORS
 
 
@@ -97,6 +121,7 @@ def test_the_names_of_the_splits_reach_the_run(tmp_path: Path, monkeypatch: pyte
         (["--embedded", "--data", "somewhere"], "--embedded is a dataset of its own"),
         (["--embedded", "--train-split", "a"], "--embedded is a dataset of its own"),
         (["--data", "/nowhere"], "/nowhere is not a folder"),
+        (["--embedded", "--protocol", "fine-tune"], "starts from a trained model; give it with --weights"),
     ],
 )
 def test_what_contradicts_itself_is_usage(

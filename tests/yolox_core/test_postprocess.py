@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from yolox_core import postprocess
 from yolox_core.postprocess import NMS, ImageDetections, TopK
 from yolox_core.structures import Prediction
 
@@ -103,3 +108,78 @@ def test_top_k_needs_its_branch() -> None:
     )
     with pytest.raises(AssertionError, match="one-to-one"):
         TopK()(prediction, 0.1, 0.65)
+
+
+class Waits(TorchFunctionMode):
+    """Counts what makes the host wait for a device: reading numbers, and results of unknown size."""
+
+    NAMES = ("tolist", "item", "nonzero", "nms", "masked_select", "unique", "__bool__", "__int__", "cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", str(func))
+        indexed = name == "__getitem__" and any(
+            isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bool for leaf in tree_leaves(args[1])
+        )
+        if name in self.NAMES or indexed:
+            self.found.append("mask" if indexed else name)
+        return func(*args, **(kwargs or {}))
+
+
+def crowded(images: int, seed: int) -> Prediction:
+    """Many boxes in few places; the second image has nothing that is likely."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.randint(0, 4, (images, 60, 2), generator=generator) * 30.0
+    centre += torch.randn(images, 60, 2, generator=generator) * 4
+    boxes = torch.cat((centre, torch.rand(images, 60, 2, generator=generator) * 20 + 10), -1)
+    objectness = torch.randn(images, 60, generator=generator) * 2
+    objectness[1:2] -= 50
+    classes = torch.randn(images, 60, 3, generator=generator)
+    return Prediction(boxes, boxes, objectness, classes, torch.randn(images, 60, generator=generator))
+
+
+def suppressed(how: Any, prediction: Prediction, confidence: float) -> list[ImageDetections]:
+    best, labels = prediction.classes.sigmoid().max(-1)
+    return how(prediction.boxes_cxcywh, prediction.objectness.sigmoid() * best, labels, confidence, 0.5)
+
+
+@pytest.mark.parametrize("together", [1, 100, 1 << 14])
+@pytest.mark.parametrize("confidence", [0.0, 0.3, 1.1])
+def test_many_images_at_once_give_what_each_gives_alone(together: int, confidence: float) -> None:
+    for seed in range(5):
+        prediction = crowded(6, seed)
+        with mock.patch.object(postprocess, "TOGETHER", together):
+            found = suppressed(postprocess.suppress_together, prediction, confidence)
+        for one, other in zip(
+            found, suppressed(postprocess.suppress_one_by_one, prediction, confidence), strict=True
+        ):
+            assert all(a.equal(b) for a, b in zip(one, other, strict=True))
+            assert one.boxes_xyxy.dtype == torch.float32
+
+
+def test_a_box_that_is_not_finite_spoils_no_other_image() -> None:
+    prediction = crowded(3, 0)
+    expected = suppressed(postprocess.suppress_together, prediction, 0.3)
+    prediction.boxes_cxcywh[0, 0] = math.nan
+    found = suppressed(postprocess.suppress_together, prediction, 0.3)
+    assert all(a.equal(b) for a, b in zip(found[2], expected[2], strict=True))
+
+
+@pytest.mark.parametrize("images", [2, 16])
+def test_the_host_waits_for_a_batch_not_for_its_images(images: int) -> None:
+    prediction = crowded(images, 0)
+    with Waits() as waits:
+        suppressed(postprocess.suppress_together, prediction, 0.3)
+    assert waits.found == ["tolist", "nms", "tolist"]
+    with Waits() as waits:
+        TopK()(prediction, 0.1, 0.65)
+    assert waits.found == ["tolist"]
+
+
+def test_on_a_cpu_images_go_one_by_one() -> None:
+    with mock.patch.object(postprocess, "suppress_together") as together:
+        NMS()(crowded(2, 0), 0.3, 0.5)
+    together.assert_not_called()

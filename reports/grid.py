@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from roadmap.text_table import aligned, column_widths
+
 #: What an empty cell shows.
 NOTHING = "–"
 
@@ -77,17 +79,17 @@ def text_table(grid: Grid) -> str:
     """Aligned text for a terminal, with both header rows."""
     body = [[cell.text for cell in row] for row in grid.rows]
     titles = [column.title for column in grid.columns]
-    widths = [max(len(line[i]) for line in [titles, *body]) for i in range(len(titles))]
+    widths = column_widths([titles, *body])
     start = 0
     for heading, count in grid.spans():
         room = sum(widths[start : start + count]) + 2 * (count - 1)
         widths[start + count - 1] += max(0, len(heading) - room)
         start += count
+    right = [i for i, column in enumerate(grid.columns) if column.align == "r"]
     lines = [_heading_line(grid, widths)] if any(column.group for column in grid.columns) else []
-    lines.append(_line(titles, widths, grid))
-    lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
-    lines += [_line(row, widths, grid) for row in body]
-    return "\n".join(line.rstrip() for line in lines)
+    heading, *rest = aligned([titles, *body], right, widths)
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([line.rstrip() for line in lines] + [heading, rule, *rest])
 
 
 def _heading_line(grid: Grid, widths: list[int]) -> str:
@@ -97,8 +99,3 @@ def _heading_line(grid: Grid, widths: list[int]) -> str:
         parts.append(heading.center(room))
         start += count
     return "  ".join(parts)
-
-
-def _line(texts: list[str], widths: list[int], grid: Grid) -> str:
-    pairs = zip(texts, widths, grid.columns, strict=True)
-    return "  ".join(t.rjust(w) if c.align == "r" else t.ljust(w) for t, w, c in pairs)

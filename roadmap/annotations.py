@@ -15,20 +15,13 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
-
-from yolox_core.files import write_json
+from yolox_core.files import cache_folder, write_json
 
 T = TypeVar("T")
 
 #: Files up to this size are parsed; parsing more takes too long for a command line.
 _PARSE_UP_TO = 4 << 20
 _CHUNK = 8 << 20
-
-
-def cache_folder() -> Path:
-    """This user's cache of the project; XDG_CACHE_HOME is respected."""
-    return Path(platformdirs.user_cache_dir("yolox-roadmap", appauthor=False))
 
 
 @dataclass(frozen=True)

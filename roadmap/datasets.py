@@ -9,10 +9,11 @@ import hashlib
 import os
 from pathlib import Path
 
-from roadmap.annotations import cache_folder, read_facts
+from roadmap.annotations import read_facts
 from roadmap.coco2017 import PARTS, is_official
 from roadmap.recipe import DatasetConfig
 from yolox_core.config import SPLITS, ShapesSpec, annotation_file
+from yolox_core.files import cache_folder
 
 EMBEDDED_NAME = "embedded-shapes"
 #: The embedded dataset; its pixels come from yolox_core.data.shapes.

@@ -170,10 +170,9 @@ _KINDS = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a string",
-    "tuple_type": "a list",
-    "dict_type": "a table",
     "dataclass_type": "a table of keys and values",
 }
+_MANY: dict[Any, str] = {str: " of strings", int: " of whole numbers", float: " of numbers"}
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -198,6 +197,11 @@ def _in_words(cls: Any, detail: ErrorDetails, begin: str = "") -> str:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"{name} must be {words} {context[key]:g}, not {given}"
+    if kind in ("tuple_type", "dict_type"):
+        of = get_args(_type_at(cls, where)) or (None,)
+        several, inner = ("list", of[0]) if kind == "tuple_type" else ("table", of[-1])
+        inner = _MANY.get(inner, "")
+        return f"{name} must be a {several}{inner}, not {given}"
     if kind in _KINDS:
         return f"{name} must be {_KINDS[kind]}, not {given}"
     if kind == "value_error":
@@ -209,6 +213,14 @@ def _path(where: Sequence[int | str], text: str = "") -> str:
     for step in where:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def _type_at(kind: Any, where: Sequence[int | str]) -> Any:
+    """The type of what lies at a place inside a value of type ``kind``."""
+    for step in where:
+        inner = dataclass_of(kind)
+        kind = hints(inner)[step] if inner is not None and isinstance(step, str) else get_args(kind)[0]
+    return kind
 
 
 def _siblings(cls: type[Any], where: Sequence[int | str]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from roadmap.text_table import aligned
 from slurm import announce, steer
 from slurm.check import preflight
 from slurm.client import SlurmError
@@ -299,7 +300,7 @@ def _sites(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([{"name": s.name, "description": s.description} for s in sites], indent=1))
     else:
-        print(announce.align([(s.name, s.description) for s in sites]))
+        print("\n".join(aligned([(s.name, s.description) for s in sites])))
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roadmap.redaction import public, public_text
+from roadmap.text_table import aligned
 from slurm import budget, submission
 from slurm.check import Report
 from slurm.overview import Overview, RunStatus
@@ -21,7 +22,7 @@ _NUMBERS = (2, 3, 4, 7)
 
 def status_table(found: Overview, rows: Sequence[RunStatus]) -> str:
     """A study's runs, one line each, and the report jobs that wait."""
-    table = align([_HEADINGS, *(_cells(row) for row in rows)], _NUMBERS)
+    table = "\n".join(aligned([_HEADINGS, *(_cells(row) for row in rows)], _NUMBERS))
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
@@ -83,18 +84,6 @@ def preflight_text(report: Report, site: Site) -> str:
     failed = sum(not finding.ok for finding in report.merged())
     verdict = "ready" if report.ok else f"{failed} thing{'s' if failed > 1 else ''} to fix"
     return "\n".join([*lines, f"site {site.name}: {verdict}; kept in {report.folder}"])
-
-
-def align(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows as columns of equal width; those in ``right`` flush right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _cells(row: RunStatus) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import read_json
+from roadmap.text_table import aligned
 from slurm.site import Site, seconds
 from slurm.submission import Task
 
@@ -159,10 +160,7 @@ def describe(cost: Estimate) -> str:
     rows.append(
         ("total", str(total_runs), _number(_total([s.flops for s in cost.arms])), _number(cost.gpu_hours))
     )
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0])] + [row[c].rjust(widths[c]) for c in (1, 2, 3)]) for row in rows
-    ]
+    lines = aligned(rows, right=(1, 2, 3))
     if cost.throughput is None:
         lines.append(
             "GPU-hours unknown: set tflops_per_gpu in the site profile, or run python -m slurm probe"

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
+from roadmap.typed import parse
 from slurm.quoting import check_name, check_printable, check_word
 
 FOLDER = Path(__file__).parent / "sites"
@@ -225,7 +225,7 @@ def load_site(name_or_path: str | None = None) -> Site:
 def site_from(data: Mapping[str, Any], name: str, where: str) -> Site:
     """A site from parsed TOML or JSON. Raises ValueError naming ``where`` and the key at fault."""
     try:
-        return _build(Site, {"name": name, **data}, "")
+        return parse(Site, {"name": name, **data})
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -243,53 +243,6 @@ def seconds(text: str, what: str = "time") -> int:
         return parts[0] * 60
     hours, minutes, rest = (0, *parts)[-3:]
     return hours * 3600 + minutes * 60 + rest
-
-
-def _build(cls: type[Any], data: Mapping[str, Any], prefix: str) -> Any:
-    hints = get_type_hints(cls)
-    valid = [f.name for f in fields(cls)]
-    for key in data:
-        if key not in valid:
-            shown = ", ".join(n for n in valid if n != "name")
-            raise ValueError(f"unknown key {prefix + key!r}; valid keys: {shown}")
-    missing = [f.name for f in fields(cls) if f.name not in data and _required(f)]
-    if missing:
-        raise ValueError(f"missing keys: {', '.join(missing)}")
-    return cls(**{key: _typed(hints[key], value, prefix + key) for key, value in data.items()})
-
-
-def _required(entry: Any) -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
-
-
-_TYPE_NAMES = {str: "a string", int: "a whole number", float: "a number"}
-
-
-def _typed(hint: Any, value: Any, key: str) -> Any:
-    """The value as the field's type. Raises ValueError saying which type the key wants."""
-    if hint is Limits:
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{key} must be a table: [limits]")
-        return _build(Limits, value, "limits.")
-    origin = get_origin(hint)
-    if origin is tuple:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"{key} must be a list of strings, not {value!r}")
-        return tuple(value)
-    if origin is not None and get_args(hint)[-1] is Resources:
-        if not isinstance(value, Mapping) or not all(isinstance(v, Mapping) for v in value.values()):
-            raise ValueError(f"{key} must hold tables: [{key}.simota]")
-        return {name: _build(Resources, entry, f"{key}.{name}.") for name, entry in value.items()}
-    if origin is not None and not isinstance(hint, types.UnionType):
-        if not isinstance(value, Mapping) or not all(
-            isinstance(v, get_args(hint)[1]) for v in value.values()
-        ):
-            raise ValueError(f"{key} must be a table of strings: [{key}]")
-        return dict(value)
-    accepted = (int, float) if hint is float else (hint,)
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise ValueError(f"{key} must be {_TYPE_NAMES[hint]}, not {value!r}")
-    return hint(value)
 
 
 def _check_option(option: str) -> None:

@@ -25,7 +25,7 @@ from roadmap.annotations import load_annotations, read_facts
 from roadmap.coco2017 import PARTS, confirm, confirmed_file, has_official_bytes, is_official
 from roadmap.datasets import find_splits, resolve_dataset
 from roadmap.fitting import suggested_side
-from studies.command.cli import format_table
+from roadmap.text_table import format_table
 from yolox_core.config import YOLOV3_ANCHORS, annotation_file
 
 if TYPE_CHECKING:

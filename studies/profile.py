@@ -21,7 +21,7 @@ from typing import Any
 
 from roadmap.paper import roadmap_row, table
 from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at
-from studies.command.cli import format_table
+from roadmap.text_table import format_table
 from yolox_core.config import (
     MODELS,
     YOLOX_INGREDIENTS,

@@ -1,4 +1,4 @@
-"""Files that are old or new and never in between, and JSON in them. Standard library only."""
+"""Files that are old or new and never in between, JSON in them, and where this user's caches are. Light."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """This user's cache of the project; XDG_CACHE_HOME is respected."""
+    return Path(platformdirs.user_cache_dir("yolox-roadmap", appauthor=False))
 
 
 @contextmanager

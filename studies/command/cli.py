@@ -21,6 +21,7 @@ from roadmap.protocols import PROTOCOLS
 from roadmap.redaction import PublicFormatter
 from roadmap.settings import described
 from roadmap.study import Study
+from roadmap.text_table import format_table
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
@@ -343,31 +344,3 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
-
-
-def format_table(rows: list[dict[str, Any]]) -> str:
-    """Rows as aligned text; numbers to the right."""
-    if not rows:
-        return "(nothing)"
-    columns = list(rows[0])
-    cells = [[_text(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
-    right = [all(_is_number(row.get(c)) for row in rows) for c in columns]
-
-    def line(values: Sequence[str]) -> str:
-        parts = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(columns), line(["-" * w for w in widths]), *map(line, cells)])
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value if value is not None else 0)
-    except (TypeError, ValueError):
-        return False
-    return True

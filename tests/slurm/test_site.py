@@ -58,12 +58,10 @@ def test_an_unknown_site_is_told_the_known_ones() -> None:
 
 def test_an_unknown_key_is_told_the_valid_ones(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.toml", 'partitoin = "gpu"')
-    with pytest.raises(ValueError, match=r"bad.toml: unknown key 'partitoin'; valid keys: .*partition, "):
+    with pytest.raises(ValueError, match=r"bad.toml: unknown key 'partitoin'; did you mean partition\?"):
         load_site(path)
     path = write(tmp_path / "bad.toml", "[limits]\ngpus = 3")
-    with pytest.raises(
-        ValueError, match=r"unknown key .limits\.gpus.; valid keys: gpus_per_node, nodes, time"
-    ):
+    with pytest.raises(ValueError, match=r"unknown key .limits\.gpus.; valid keys: limits\.gpus_per_node, "):
         load_site(path)
 
 
@@ -78,9 +76,9 @@ def test_an_unknown_key_is_told_the_valid_ones(tmp_path: Path) -> None:
         ("gpus_per_node = -1", "gpus_per_node must not be negative"),
         ("tflops_per_gpu = 'fast'", "tflops_per_gpu must be a number"),
         ('modules = "cuda"', "modules must be a list of strings"),
-        ("modules = [1]", "modules must be a list of strings"),
+        ("modules = [1]", r"modules\[0\] must be a string, not 1"),
         ("variables = 'A=1'", "variables must be a table of strings"),
-        ("[variables]\nA = 1", "variables must be a table of strings"),
+        ("[variables]\nA = 1", r"variables\.A must be a string, not 1"),
         ("[variables]\n'A B' = '1'", "'A B' is no name of an environment variable"),
         ("limits = 3", "limits must be a table"),
         ("time_limit = 'long'", "time_limit must be a Slurm time"),

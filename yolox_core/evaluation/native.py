@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from yolox_core.files import cache_folder
+
 #: Without -ffp-contract=off some compilers fuse a multiply and an add, which changes the last bit.
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread")
 TIMEOUT = 120.0
@@ -34,21 +36,14 @@ def find_compiler() -> str:
     raise NativeUnavailableError(f"no C++ compiler ({wanted or 'c++, g++ or clang++'}) on the PATH")
 
 
-def cache_folder() -> Path:
-    """Where compiled libraries are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, then ``yolox-roadmap``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "yolox-roadmap"
-    except RuntimeError as error:
-        raise NativeUnavailableError(f"no home folder for compiled code ({error})") from error
-
-
 def load(source: Path, cache: Path | None = None) -> ctypes.CDLL:
     """Library compiled from ``source``, from the cache where it is there.
 
     Raises NativeUnavailableError when there is no compiler, it fails, or nothing can be written.
     """
     folder = cache if cache is not None else cache_folder()
+    if not folder.is_absolute():
+        raise NativeUnavailableError("no home folder for compiled code")
     library = folder / f"{source.stem}-{_key(source)}.so"
     if not library.exists():
         compile_library(source, library)

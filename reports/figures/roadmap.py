@@ -27,12 +27,14 @@ _TEXT_ROOM = 0.34
 class Step:
     """An arm's AP in percent at a place (0 at the top), with its interval over seeds if there is one.
 
-    before: place of the arm that it is compared with, None for none.
+    before: place of the arm that it is compared with, None for none, or where there is no gain over it.
+    gain: over that arm in AP; measured ones are paired by seed, as in the table.
     """
 
     place: int
     ap: float
     before: int | None
+    gain: float = 0.0
     interval: tuple[float, float] | None = None
 
 
@@ -41,11 +43,7 @@ def draw(table: Table2) -> Figure | None:
     rows = [row for row in table.rows if row.arm is not None]
     places = {row.arm: place for place, row in enumerate(rows)}
     ours = [_step(i, row, places) for i, row in enumerate(rows) if row.ap_best is not None]
-    theirs = [
-        Step(i, row.published.ap, places.get(row.previous) if row.previous else None)
-        for i, row in enumerate(rows)
-        if row.published and row.published.ap is not None
-    ]
+    theirs = _published(rows, places)
     if not ours:
         return None
     labels = [row.label.removesuffix(" (optional)").removeprefix("YOLOv3 ") for row in rows]
@@ -70,7 +68,20 @@ def _step(place: int, row: Row, places: Mapping[str | None, int]) -> Step:
     assert row.ap_best is not None
     found = t_interval(row.ap_best.values)
     interval = (found.low, found.high) if found else None
-    return Step(place, row.ap_best.mean, places.get(row.previous) if row.previous else None, interval)
+    if row.gain is None:
+        return Step(place, row.ap_best.mean, None, interval=interval)
+    return Step(place, row.ap_best.mean, places.get(row.previous), row.gain.mean, interval)
+
+
+def _published(rows: Sequence[Row], places: Mapping[str | None, int]) -> list[Step]:
+    aps = {
+        i: row.published.ap for i, row in enumerate(rows) if row.published and row.published.ap is not None
+    }
+    found = []
+    for place, ap in aps.items():
+        before = places.get(rows[place].previous) if rows[place].previous else None
+        found.append(Step(place, ap, before, ap - aps.get(before, ap) if before is not None else 0.0))
+    return found
 
 
 def _panel(axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str) -> None:
@@ -119,7 +130,7 @@ def _pairs(steps: Sequence[Step]) -> list[tuple[Step | None, Step]]:
 
 
 def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str, between: str) -> None:
-    gain = gain_text(step.ap - before.ap) if before else ""
+    gain = gain_text(step.gain) if before else ""
     text = f"{gain}{between}{step.ap:.1f}" if between != "\n" else f"{step.ap:.1f}{between}{gain}".rstrip()
     axes.text(
         0.99, step.place + offset, text.strip(), transform=axes.get_yaxis_transform(), ha="right",

@@ -20,7 +20,7 @@ from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import curve_conditions, curve_sentence
 from reports.tables.steps import Table2, build_table2
-from tests.reports.factory import COCO, write_run, write_study
+from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
 
 DRAW = {
     "roadmap": roadmap.draw,
@@ -138,6 +138,21 @@ def test_intervals_need_several_seeds(runs: Path) -> None:
         figure = roadmap.draw(table_of(runs))
     assert figure is not None
     assert len(figure.axes[0].containers) == 1
+
+
+def test_the_roadmaps_gains_are_the_tables_paired_and_never_a_refused_one(runs: Path) -> None:
+    for seed, ap in ((0, 20.0), (1, 30.0)):
+        write_run(runs, "baseline", seed, ap=ap)
+    write_run(runs, "decoupled-head", 0, ap=22.0)  # paired: +2.0; the difference of the means is -3.0
+    for arm, start in (("anchor-free", "weights:aa"), ("multi-positives", "")):
+        recipe = stage_recipe(arm, DEMO_HERE, SHAPES)
+        recipe = replace(recipe, training=replace(recipe.training, pretrained=start))
+        write_run(runs, arm, recipe=recipe, ap=24.0 if start else 30.0)
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+    assert figure is not None
+    shown = {text.get_text() for text in figure.axes[0].texts}
+    assert {"22.0\n+2.0", "30.0", "24.0"} <= shown
 
 
 def test_a_curve_is_the_mean_over_seeds_at_shared_epochs(runs: Path) -> None:

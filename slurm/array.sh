@@ -121,6 +121,10 @@ case $status in 0 | 2 | 73 | 75) ;; *)
         reason=launch  # srun, the container or the interpreter failed before the run began
     fi ;;
 esac
+if [ "$status" -eq 0 ] && [ ! -e "$run/result.json" ]; then
+    echo "slurm: the command ended well, but there is no $run/result.json: this run is not finished"
+    status=70 reason=no-result
+fi
 note end "$status" "${reason:-$signalled}"
 
 # Attempts in a row that made no progress; one that waited for a lock was none.

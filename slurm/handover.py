@@ -45,7 +45,7 @@ def scripts(plan: Submission, surroundings: Surroundings, share: int) -> dict[st
         plan.folder,
         runs,
         plan.request,
-        surroundings,
+        surroundings.running(plan.code),
         share,
         bool(plan.report),
     )
@@ -61,7 +61,7 @@ def report(plan: Submission, surroundings: Surroundings) -> str:
         plan.report,
         plan.folder,
         plan.site,
-        surroundings,
+        surroundings.running(plan.code),
         waiting=bool(plan.waiting),
     )
 
@@ -104,7 +104,8 @@ def hand_over(
 
 def _again(plan: Submission) -> Submission:
     """The same submission under another id."""
-    return new_submission(plan.study, plan.site, plan.tasks, plan.report, plan.folder.parents[2])
+    new = new_submission(plan.study, plan.site, plan.tasks, plan.report, plan.folder.parents[2])
+    return replace(new, code=plan.code)
 
 
 def _offer(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.record import RunFolder, find_runs
+from roadmap.study import read_study
 from slurm import client
 from slurm.history import (
     LAUNCH,
@@ -40,7 +41,9 @@ _ENDINGS = {
     "RECONFIG_FAIL": "node-fail",
 }
 #: Exit statuses of a run that left nothing wrong behind: ended, locked by another process, checkpointed.
-_NO_FAILURE = (0, 73, 75)
+_NO_FAILURE = (73, 75)
+#: What is said of a job that ended well and left no result of its run: not finished, whatever Slurm says.
+_NO_RESULT = "ended without the run's result.json"
 #: States that ``retry`` takes up again, and that ``resubmit`` does, which leaves alone what failed by itself.
 ENDED_STATES = frozenset({*_ENDINGS.values(), "failed", "launch-failed", "killed", "interrupted"})
 #: How a run ended that only a person brings back: its own failure, or somebody's wish.
@@ -119,9 +122,22 @@ def overview(study: str, runs: Path) -> Overview:
     slurm = _Slurm(queued, accounted, hidden)
     rows = [_row(runs / study / name, place, slurm, notes) for name, place in where.items()]
     rows = [row for row in rows if not (row.state == "missing" and is_superseded(row, submissions))]
+    rows = _in_order(rows, runs / study)
     names = {s.report_name for s in submissions}
     reports = tuple(job.id for job in queued or () if job.name in names and not job.ended)
     return Overview(study, tuple(rows), reports, tuple(notes), _report_failure(submissions, slurm))
+
+
+def _in_order(rows: Sequence[RunStatus], folder: Path) -> list[RunStatus]:
+    """Arm by arm as the study has them, then by seed; without its data as they were submitted."""
+    try:
+        study = read_study(folder)
+    except ValueError:  # a report says so; the queue is shown all the same
+        study = None
+    if study is None:
+        return list(rows)
+    last = len(study.arms) + 1
+    return sorted(rows, key=lambda row: (study.place(row.arm) or last, row.seed))
 
 
 @dataclass(frozen=True)
@@ -404,6 +420,8 @@ def _status_in_words(status: int) -> str:
     known: Mapping[int, str] = {
         66: "no such working directory",
         67: "module load failed",
+        0: _NO_RESULT,
+        70: _NO_RESULT,
         73: "locked by another process",
         75: "signal",
     }

@@ -35,15 +35,25 @@ class Surroundings:
     """Where the submitting process works, so that a job finds the same files and the same packages.
 
     directory: working directory. python: interpreter. python_path: PYTHONPATH, empty when unset.
+    safe_path: whether Python finds modules there and nowhere in the working directory.
     """
 
     directory: str
     python: str
     python_path: str
+    safe_path: bool = False
 
     @classmethod
     def here(cls) -> Surroundings:
-        return cls(os.getcwd(), sys.executable, os.environ.get("PYTHONPATH", ""))
+        path = os.environ.get("PYTHONPATH", "")
+        return cls(os.getcwd(), sys.executable, path, bool(os.environ.get("PYTHONSAFEPATH")))
+
+    def running(self, code: str) -> Surroundings:
+        """The same with the code in a folder instead of what the path leads to now; empty for that."""
+        if not code:
+            return self
+        others = [part for part in self.python_path.split(os.pathsep) if part and part != code]
+        return replace(self, python_path=os.pathsep.join([code, *others]), safe_path=True)
 
 
 def array_script(
@@ -227,11 +237,15 @@ def _environment(site: Site, surroundings: Surroundings, processes: int) -> list
     variables = {"PYTHONUNBUFFERED": "1"}
     if surroundings.python_path:
         variables["PYTHONPATH"] = surroundings.python_path
+    if surroundings.safe_path:
+        variables["PYTHONSAFEPATH"] = "1"
     if site.coco:
         variables["COCO_DIR"] = site.coco
     if site.tracking_uri:
         variables["MLFLOW_TRACKING_URI"] = site.tracking_uri
     variables |= site.variables
+    if surroundings.safe_path and "PYTHONPATH" in site.variables:  # behind the code that was chosen
+        variables["PYTHONPATH"] = os.pathsep.join([surroundings.python_path, site.variables["PYTHONPATH"]])
     lines += [f"export {name}={shell(value, name)}" for name, value in variables.items()]
     if processes > 1:
         lines += [

@@ -96,5 +96,6 @@ def again(
         latest.report,
         dry_run=dry_run,
         max_gpu_hours=max_gpu_hours,
+        code=latest.code if Path(latest.code).is_dir() else "",
     )
     return outcome, left

@@ -57,7 +57,8 @@ class Submission:
 
     user: who submitted it, empty when not on record. waiting: runs of the same study that the cluster did not
     take, for the account had as many jobs as it may have; the report job submits them. site: the whole one;
-    all tasks of an array have arms that ask for the same (:attr:`request`).
+    all tasks of an array have arms that ask for the same (:attr:`request`). code: folder of the frozen code
+    that its tasks run, empty for whatever they find.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Submission:
     report_job: int | None = None
     user: str = ""
     waiting: tuple[Task, ...] = ()
+    code: str = ""
 
     @property
     def request(self) -> Site:
@@ -162,6 +164,7 @@ def _read(path: Path) -> Submission | None:
             report_job=data["report_job"],
             user=data.get("user", ""),
             waiting=tuple(_task(task) for task in data.get("waiting", ())),
+            code=data.get("code", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no submission record ({error!r}); move it away or repair it") from error

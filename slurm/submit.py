@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from roadmap.code import freeze as freeze_code
 from roadmap.record import RunFolder
 from slurm import budget, client
 from slurm.handover import arrays, hand_over, scripts
@@ -66,11 +67,14 @@ def submit(
     *,
     dry_run: bool = False,
     max_gpu_hours: float | None = None,
+    freeze: bool = False,
+    code: str = "",
 ) -> Outcome:
     """Submit what is neither finished nor already in the queue, as one array with a dependent report job; as
     several where arms ask for different resources or the cluster takes no array of that size.
 
     runs: the folder that holds ``<study>/<run>/``. report: what follows the interpreter in the report job.
+    freeze: copy the code beside the submission, and let all its tasks run that. code: a copy made before.
     Raises ValueError for a request above the site's limits or the budget, and SlurmError with Slurm's own
     reason when it refuses.
     """
@@ -86,7 +90,9 @@ def submit(
         others = alive_sizes(read_submissions(runs, study))
         if not others:
             forget_limit(study, runs)
-        plans = _plans(study, todo, site, runs, report)
+        if freeze:
+            code = str(freeze_code(submissions_folder(runs, study)))
+        plans = [replace(plan, code=code) for plan in _plans(study, todo, site, runs, report)]
         limit = limit_of(study, runs, site.array_throttle)
         dealt = shares(limit, [*others, *(len(plan.tasks) for plan in plans)])[len(others) :]
         sent, notes = hand_over(plans, dealt, limit, Surroundings.here())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reports.records.collect import RunRecord
 
 #: Deviations that are named but do not keep a run from speaking about the paper's figure.
-TOLERATED = ("precision", "mixed_precision", "processes", "images skipped (train)")
+TOLERATED = ("precision", "mixed_precision", "processes", "images skipped (train)", "code")
 #: How many deviating fields a reason names.
 NAMED = 4
 

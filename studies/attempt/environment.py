@@ -6,13 +6,14 @@ import os
 import platform
 import socket
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from studies.attempt.commit import commit_state
+from roadmap.code import code_state
 from yolox_core.kernels import describe_kernels
 from yolox_core.training.distributed import World
 
@@ -32,13 +33,11 @@ PACKAGES = (
 
 def describe_environment(world: World, mixed_precision: bool) -> dict[str, Any]:
     """environment.json without the dataset (docs/record.md)."""
-    commit, dirty = commit_state()
     mixed = mixed_precision and world.device.type == "cuda"
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "commit": commit,
-        "dirty": dirty,
+        **asdict(code_state()),
         "hardware": describe_hardware(world),
         "precision": "fp16 mixed" if mixed else "fp32",
         "kernels": describe_kernels(world.device),

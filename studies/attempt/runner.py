@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,13 +24,13 @@ from roadmap.record import (
     append_line,
     now,
     write_atomic,
-    write_json,
     write_json_once,
     write_result,
 )
 from roadmap.redaction import PublicFormatter
 from studies.attempt.data import RunData, cache_images, open_data
 from studies.attempt.environment import describe_environment
+from studies.attempt.history import mixed_code, note_start, write_environment
 from studies.attempt.process import prepare_process
 from studies.attempt.result import conclude, evaluate, headline
 from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
@@ -179,7 +177,9 @@ class _Attempt:
         recipe = self.run.recipe
         environment = describe_environment(self.world, recipe.training.mixed_precision)
         environment["dataset"] = to_json(recipe.dataset) | data.summary()
-        write_json(self.folder.path / "environment.json", environment)
+        write_environment(self.folder, self.number, environment)
+        if mixed := mixed_code(self.folder.attempts()):
+            self.deviations.append(mixed)
         for split, count in data.skipped().items():
             if count:
                 log.warning("%d %s images are skipped; environment.json names them", count, split)
@@ -243,20 +243,8 @@ def _start_attempt(run: Run, folder: RunFolder, deviations: tuple[Deviation, ...
     number = 0
     if world.is_main:
         write_identity(folder, run, deviations)
-        number = 1 + sum(event["event"] == "start" for event in folder.attempts())
         (folder.path / "failure.json").unlink(missing_ok=True)
-        append_line(
-            folder.path / "attempts.jsonl",
-            {
-                "event": "start",
-                "attempt": number,
-                "time": now(),
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "slurm_job": os.environ.get("SLURM_JOB_ID"),
-                "slurm_restart": os.environ.get("SLURM_RESTART_COUNT"),
-            },
-        )
+        number = note_start(folder)
     return world.broadcast(number)
 
 

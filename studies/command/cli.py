@@ -109,6 +109,11 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
         help="run here or submit; default: slurm where sbatch exists, outside a job",
     )
     cluster.add_argument("--site", metavar="NAME|FILE", help="site profile; default: $YOLOX_SITE")
+    cluster.add_argument(
+        "--freeze",
+        action="store_true",
+        help="copy the code beside the submission; all its runs use that",
+    )
     cluster.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse to submit more than this")
     look = parser.add_argument_group("look first")
     look.add_argument(

@@ -38,6 +38,7 @@ def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
             report,
             dry_run=options.dry_run,
             max_gpu_hours=options.max_gpu_hours,
+            freeze=options.freeze,
         )
     except SlurmError as error:
         raise ValueError(f"{error}\nto run here, without Slurm: --launcher local") from error

@@ -7,11 +7,12 @@ import hashlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from roadmap.anchors import anchor_finder
+from roadmap.code import code_state
 from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.fitting import fitted
@@ -21,7 +22,6 @@ from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
-from studies.attempt.commit import commit_state
 from yolox_core.config import annotation_file
 
 log = logging.getLogger(__name__)
@@ -211,8 +211,7 @@ def write_plan(plan: Plan) -> None:
 
     Raises ValueError naming a folder that cannot be written.
     """
-    commit, dirty = commit_state()
-    facts = {"command": sys.argv, "commit": commit, "dirty": dirty}
+    facts = {"command": sys.argv, **asdict(code_state())}
     inputs = Inputs(plan.data, plan.weights, plan.splits)
     try:
         write_study(plan.folder, plan.study, plan.command)

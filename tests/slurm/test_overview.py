@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from roadmap.record import append_line, write_json
+from roadmap.stages import stage_arm
+from roadmap.study import Study, write_study
 from slurm import client, steer
 from slurm import overview as overview_module
 from slurm.__main__ import main
@@ -410,3 +412,26 @@ def test_retry_dry_run_prints_the_script(
     assert "----- array.sh\n#!/bin/bash" in out
     assert "#SBATCH --array=0-1" in out
     assert len(fake.calls("sbatch")) == calls
+
+
+@pytest.mark.parametrize("status", [0, 70])
+def test_a_job_that_ended_well_without_a_result_is_no_finished_run(
+    fake: FakeSlurm, sent: Submission, runs: Path, status: int
+) -> None:
+    """Code drift: it did something, but not this run. Retry takes it up, resubmit does not."""
+    history(sent, ("start", 0), ("end", status), ("over", status))
+    fake.queue(f"{sent.job_name}|101|0|COMPLETED||")
+    assert (row(runs).state, row(runs).last_end) == ("failed", "ended without the run's result.json")
+
+
+def test_runs_stand_in_the_studys_order(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    """Arm by arm, however they were submitted; what the study does not have comes last."""
+    for arm in ("nms-free", "baseline"):
+        start_run(runs, arm)
+    start_run(runs, "baseline", 1)
+    write_study(runs / "roadmap", Study("roadmap", "?", (stage_arm("baseline"), stage_arm("nms-free"))))
+    fake.queue()
+    found = [(r.arm, r.seed) for r in overview("roadmap", runs).runs]
+    assert found == [
+        ("baseline", 0), ("baseline", 1), ("nms-free", 0), ("simota", 0), ("simota", 1)
+    ]  # fmt: skip

@@ -92,7 +92,21 @@ def ends_with(stage: Stage, status: int, *lines: str, progress: bool = False) ->
     if progress:
         folder = stage.attempts.parent / "checkpoints"
         added += f"mkdir -p '{folder}'; mktemp '{folder}/iteration-XXXXXX' > /dev/null\n"
+    if status == 0 or any('"finished"' in line for line in lines):
+        added += f"touch '{stage.attempts.parent}/result.json'\n"
     stage.program("srun", f"{added}exit {status}")
+
+
+def test_a_command_that_ends_well_without_a_result_is_not_finished(stage: Stage) -> None:
+    """It may have worked on another run than the one that was queued."""
+    stage.program("srun", "exit 0")
+    done = stage.run()
+    assert done.returncode == 70
+    assert "result.json: this run is not finished" in done.stdout
+    assert "slurm: finished" not in done.stdout
+    assert stage.requeued == []
+    (end,) = (event for event in stage.submission.history(0) if event.event == "end")
+    assert (end.status, end.why) == (70, "no-result")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +245,7 @@ def test_the_run_gets_what_the_script_sets_whatever_sbatch_exported(stage: Stage
     """sbatch --export=NONE is told to srun by SLURM_EXPORT_ENV: every process was a world of one."""
     seen = stage.folder / "seen"
     stage.environment |= {"SLURM_EXPORT_ENV": "NONE", "SQUEUE_USERS": "bob", "SCONTROL_ALL": "1"}
-    stage.program("srun", f"env > {seen}")
+    stage.program("srun", f"env > {seen}; touch {stage.attempts.parent}/result.json")
     assert stage.run().returncode == 0
     names = {line.split("=")[0] for line in seen.read_text().splitlines()}
     assert not names & {"SLURM_EXPORT_ENV", "SQUEUE_USERS", "SCONTROL_ALL"}

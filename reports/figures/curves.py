@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from reports.figures.style import SERIES, from_zero, new_figure, watermark
 from reports.records.frame import epochs_frame
 from reports.records.groups import Group
-from reports.tables.caption import curve_conditions
+from reports.tables.caption import curve_conditions, stamp_line
 from reports.tables.steps import Table2
 
 #: A loss panel whose values span more than this ratio is logarithmic.
@@ -37,7 +37,7 @@ def draw(table: Table2) -> Figure | None:
     if not aps:
         return None
     losses = curves(group, "loss")
-    figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True, height_ratios=[2.4, 1])
+    figure, (top, bottom) = new_figure(3.9, stamp_line(group), rows=2, sharex=True, height_ratios=[2.4, 1])
     labels = {row.arm: row.label for row in table.rows if row.arm}
     for index, arm in enumerate(s.arm for s in group.arms):
         for axes, found in ((top, aps), (bottom, losses)):

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from reports.figures.curves import curves, plot
 from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
 from reports.records.groups import ArmRuns
-from reports.tables.caption import curve_conditions
+from reports.tables.caption import curve_conditions, stamp_line
 from reports.tables.steps import Table2
 from roadmap.paper import table as published
+from roadmap.words import counted
 
 #: Whether the head is decoupled, place in the series, the paper's column and its name there.
 _HEADS = (
@@ -28,7 +29,7 @@ def draw(table: Table2) -> Figure | None:
         return None
     mark = table.group.mark
     if not mark:
-        figure, (axes,) = new_figure(2.6)
+        figure, (axes,) = new_figure(2.6, stamp_line(table.group))
         _paper(axes)
         for index, label, curve in ours:
             plot(axes, curve, index, f"{label}, measured")
@@ -37,7 +38,7 @@ def draw(table: Table2) -> Figure | None:
         axes.set_title(curve_conditions(table.group))
         axes.legend(loc="lower right")
         return figure
-    figure, (top, bottom) = new_figure(3.9, rows=2, sharex=True)
+    figure, (top, bottom) = new_figure(3.9, stamp_line(table.group), rows=2, sharex=True)
     epochs = max(curve.epochs[-1] for _, _, curve in ours)
     for index, label, curve in ours:
         plot(top, curve, index, f"{label}, measured", scale=100 / epochs)
@@ -49,7 +50,7 @@ def draw(table: Table2) -> Figure | None:
     _paper(bottom, scale=100 / 300)
     bottom.set_title("paper (COCO val)")
     bottom.set_ylabel("AP (%), COCO val")
-    bottom.set_xlabel(f"share of training (%): of {epochs:.0f} epochs above, of 300 below")
+    bottom.set_xlabel(f"share of training (%)\nabove: of {counted(round(epochs), 'epoch')}, below: of 300")
     top.legend(loc="best")
     bottom.legend(loc="lower right")
     return figure

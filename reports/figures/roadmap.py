@@ -2,8 +2,8 @@
 
 In a study whose arms do not build on each other, the same without the steps.
 
-Under the paper's conditions both share one axis. Otherwise each has its own panel and scale: a demo's
-steps may be compared with the paper's in direction only.
+Under the paper's conditions both share one axis. Otherwise each has its own panel, both as many AP wide, so
+that steps of the same gain are of the same length; of a demo's only the direction may be compared.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import BLUE, FAINT, VERMILLION, limits, new_figure, watermark
+from reports.figures.style import BLUE, FAINT, VERMILLION, limits, new_figure, place_range, watermark
 from reports.judging.statistics import t_interval
+from reports.tables.caption import stamp_line
 from reports.tables.columns import gain_text
 from reports.tables.steps import Row, Table2
 
-#: Share of a panel that is kept free on the right for the printed values.
-_TEXT_ROOM = 0.34
+#: Points between an axis and the right end of the gain and the AP that are printed beside it.
+_TEXT = 50.0
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,21 @@ def draw(table: Table2) -> Figure | None:
     if not ours:
         return None
     labels = [row.label.removesuffix(" (optional)").removeprefix("YOLOv3 ") for row in rows]
-    height = 0.75 + 0.3 * len(rows)
+    height, stamp = 0.75 + 0.3 * len(rows), stamp_line(table.group)
     if not theirs:
-        figure, (axes,) = new_figure(height)
-        _panel(axes, ours, labels, f"measured ({table.group.mark or 'COCO val'})", BLUE)
+        figure, (axes,) = new_figure(height, stamp)
+        _panel(axes, ours, labels, f"measured ({table.group.mark or 'COCO val'})", BLUE, 0.0)
         watermark(axes, table.group.mark)
         return figure
     if table.group.papers_conditions:
-        figure, (axes,) = new_figure(height + 0.2 * len(rows))
+        figure, (axes,) = new_figure(height + 0.2 * len(rows), stamp)
         _overlay(axes, ours, theirs, labels)
         return figure
-    figure, (left, right) = new_figure(height, columns=2, sharey=True)
-    _panel(left, ours, labels, f"measured\n({table.group.mark})", BLUE)
-    watermark(left, table.group.mark, size=10)
-    _panel(right, theirs, labels, "paper\n(COCO val)", FAINT)
+    figure, (top, bottom) = new_figure(1.15 + 0.38 * len(rows), stamp, rows=2)
+    width = max(high - low for low, high in (limits(_extent(steps), pad=0.1) for steps in (ours, theirs)))
+    _panel(top, ours, labels, f"measured ({table.group.mark})", BLUE, width)
+    watermark(top, table.group.mark, size=14)
+    _panel(bottom, theirs, labels, "paper (COCO val)", FAINT, width)
     return figure
 
 
@@ -84,22 +86,27 @@ def _published(rows: Sequence[Row], places: Mapping[str | None, int]) -> list[St
     return found
 
 
-def _panel(axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str) -> None:
+def _panel(
+    axes: Axes, steps: Sequence[Step], labels: Sequence[str], title: str, color: str, width: float
+) -> None:
+    """Steps on an axis that spans ``width`` AP, or what they need if that is more."""
     _staircase(axes, steps, 0.0, color)
-    low, high = limits(_extent(steps), pad=0.1)
-    axes.set_xlim(low, low + (high - low) / (1 - _TEXT_ROOM))
+    extent = _extent(steps)
+    low, high = limits(extent, pad=0.1)
+    if width > high - low:
+        low, high = place_range((low + high - width) / 2, width, min(extent))
+    axes.set_xlim(low, high)
     for before, step in _pairs(steps):
-        _value(axes, step, before, 0.0, color, "\n")
+        _value(axes, step, before, 0.0, color)
     _frame(axes, labels, title)
 
 
 def _overlay(axes: Axes, ours: Sequence[Step], theirs: Sequence[Step], labels: Sequence[str]) -> None:
-    low, high = limits([*_extent(ours), *_extent(theirs)])
-    axes.set_xlim(low, low + (high - low) / (1 - _TEXT_ROOM / 1.5))
+    axes.set_xlim(limits([*_extent(ours), *_extent(theirs)]))
     for steps, offset, color in ((theirs, 0.19, FAINT), (ours, -0.19, BLUE)):
         _staircase(axes, steps, offset, color)
         for before, step in _pairs(steps):
-            _value(axes, step, before, offset, color, "  ")
+            _value(axes, step, before, offset, color)
     _frame(axes, labels, "")
     axes.plot([], [], color=BLUE, marker="o", label="measured (COCO val)")
     axes.plot([], [], color=FAINT, marker="o", markerfacecolor="white", label="paper (COCO val)")
@@ -129,12 +136,13 @@ def _pairs(steps: Sequence[Step]) -> list[tuple[Step | None, Step]]:
     return [(None if step.before is None else by_place.get(step.before), step) for step in steps]
 
 
-def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str, between: str) -> None:
+def _value(axes: Axes, step: Step, before: Step | None, offset: float, color: str) -> None:
+    """The gain and the figure, beside the axes: nothing may lie under a number."""
     gain = gain_text(step.gain) if before else ""
-    text = f"{gain}{between}{step.ap:.1f}" if between != "\n" else f"{step.ap:.1f}{between}{gain}".rstrip()
-    axes.text(
-        0.99, step.place + offset, text.strip(), transform=axes.get_yaxis_transform(), ha="right",
-        va="center", color=color, fontsize=7,
+    axes.annotate(
+        f"{gain}  {step.ap:.1f}".strip(), (1.0, step.place + offset), (_TEXT, 0.0),
+        xycoords=axes.get_yaxis_transform(), textcoords="offset points", ha="right", va="center", color=color,
+        fontsize=7, annotation_clip=False,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Column width of a two-column paper, no text below 7 pt, colours that stay apart 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 #: Width in inches of a column.
 COLUMN = 3.3
 FORMATS = ("png", "svg", "pdf")
+#: Characters that fit its width at 7 pt.
+STAMP_LINE = 58
 #: Pixels per inch of the PNG.
 RESOLUTION = 220
 
@@ -68,8 +71,8 @@ STYLE: dict[str, Any] = {
     "legend.handlelength": 2.0,
     "legend.columnspacing": 1.0,
     "legend.labelspacing": 0.3,
-    "figure.constrained_layout.w_pad": 0.02,
-    "figure.constrained_layout.h_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.04,
+    "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.wspace": 0.02,
     "figure.constrained_layout.hspace": 0.03,
     "figure.facecolor": BACKGROUND,
@@ -88,9 +91,17 @@ _METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
-def new_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of column width and ``height`` inches with its axes, row by row."""
-    figure = Figure(figsize=(COLUMN, height), layout="constrained")
+def new_figure(
+    height: float, stamp: str, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of column width and ``height`` inches with its axes, row by row.
+
+    stamp: what it was measured on; it stands above the axes, for a picture travels without its caption, and
+    adds its lines to the height.
+    """
+    lines = textwrap.wrap(stamp, STAMP_LINE)
+    figure = Figure(figsize=(COLUMN, height + 0.14 * len(lines)), layout="constrained")
+    figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=7, color=FAINT)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.flat)
 
@@ -135,8 +146,17 @@ def from_zero(axes: Axes) -> float:
 
 
 def limits(values: Iterable[float], pad: float = 0.08, least: float = 1.0) -> tuple[float, float]:
-    """An axis range around values with a margin, at least ``least`` wide."""
+    """An axis range around values with a margin, at least ``least`` wide.
+
+    Where no value is negative it begins just below 0 at the lowest: there are no negative AP.
+    """
     found = list(values)
     low, high = min(found), max(found)
-    middle, half = (low + high) / 2, max(high - low, least) / 2
-    return middle - half * (1 + 2 * pad), middle + half * (1 + 2 * pad)
+    half = max(high - low, least) / 2 * (1 + 2 * pad)
+    return place_range((low + high) / 2 - half, 2 * half, low)
+
+
+def place_range(start: float, width: float, lowest: float) -> tuple[float, float]:
+    """A range of a width from ``start`` on, moved up to just below 0 when it begins lower without need."""
+    start = max(start, -0.03 * width) if lowest >= 0 else start
+    return start, start + width

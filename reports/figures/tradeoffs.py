@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from reports.figures.labels import Label, place_labels
 from reports.figures.points import FAMILIES, LINES, ROADMAP, Point, latency_points, size_points, stage_rows
 from reports.figures.style import BACKGROUND, BLUE, FAINT, darker, limits, new_figure, watermark
+from reports.tables.caption import stamp_line
 from reports.tables.steps import Measured, Row, Table2
 
 #: Marker area in square points: this much, and more per million parameters of the largest model.
@@ -74,7 +75,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
         return None
     mark = table.group.mark
     if not mark:
-        figure, (axes,) = new_figure(3.9)
+        figure, (axes,) = new_figure(3.9, stamp_line(table.group))
         conditions = f"paper: {plot.paper}\nmeasured: {plot.ours}" if plot.ours else ""
         _published_frame(axes, published, plot, _reach(ours), _extent(ours))
         axes.set_title(conditions)
@@ -84,7 +85,7 @@ def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot:
         _legend(figure, published, "measured", _key(table))
         place_labels(axes, labels)
         return figure
-    figure, (top, bottom) = new_figure(5.5, rows=2, height_ratios=[1, 1.5])
+    figure, (top, bottom) = new_figure(5.5, stamp_line(table.group), rows=2, height_ratios=[1, 1.5])
     low, high = limits(_reach(ours), least=max(o.x.mean for o in ours) * 0.2)
     top.set_xlim(max(0.0, low), high)
     top.set_ylim(limits(_extent(ours), pad=0.12))

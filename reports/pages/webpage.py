@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 #: Characters of a caption in a line below a figure, and its line height as a share of the figure's width.
 _LINE, _LINE_HEIGHT = 66, 0.038
+#: How narrow the narrower column of figures may be, as a share of both.
+_NARROWEST = 0.4
 
 
 def render(blocks: Blocks) -> str:
@@ -71,10 +74,19 @@ def picture(figure: Figure, prefix: str) -> Markup:
     return Markup('<img src="data:image/{};base64,{}" alt="{}">').format(kind, data, escape(label))
 
 
-def columns(figures: Sequence[Figure]) -> list[list[Figure]]:
-    """Figures in two columns of about the same height, in their order.
+@dataclass(frozen=True)
+class Columns:
+    """Figures side by side: those of each column, and how wide it is compared with the other."""
 
-    Flowing them one after the other leaves a hole below the shorter column.
+    figures: tuple[tuple[Figure, ...], ...]
+    widths: tuple[float, ...]
+
+
+def columns(figures: Sequence[Figure]) -> Columns:
+    """Figures in two columns that end at about the same height, in their order.
+
+    Flowing them one after the other leaves a hole below the shorter column. Here they are shared out evenly,
+    and the column that is taller all the same is made the narrower one.
     """
     heights = [_height(figure) for figure in figures]
     sides: tuple[int, ...] = ()
@@ -84,8 +96,10 @@ def columns(figures: Sequence[Figure]) -> list[list[Figure]]:
     elif figures:
         choices = product((0, 1), repeat=len(figures) - 1)
         sides = min(((0, *choice) for choice in choices), key=lambda s: abs(_balance(heights, s)))
-    found = [[f for f, side in zip(figures, sides, strict=True) if side == column] for column in (0, 1)]
-    return [column for column in found if column]
+    found = [tuple(f for f, side in zip(figures, sides, strict=True) if side == c) for c in (0, 1)]
+    left = sum(height for height, side in zip(heights, sides, strict=True) if not side)
+    share = min(max(1 - left / sum(heights), _NARROWEST), 1 - _NARROWEST) if all(found) else 0.5
+    return Columns(tuple(filter(None, found)), (round(share, 3), round(1 - share, 3)))
 
 
 def _balance(heights: Sequence[float], sides: Sequence[int]) -> float:

@@ -66,10 +66,18 @@ def _said(*sentences: str) -> tuple[str, ...]:
 def short_caption(group: Group) -> str:
     """Conditions in a line, for below a figure."""
     mark = f" ({group.mark.upper()})" if group.mark else ""
-    counts = sorted({len(arm.seeds) for arm in group.arms})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {counted(seeds, 'seed')}."
+    text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {_seed_counts(group)}."
     return " ".join(_said(text, code_sentence(group)))
+
+
+def stamp_line(group: Group) -> str:
+    """Conditions in a picture itself, which says elsewhere that it is not COCO."""
+    return f"measured: {group.dataset['name']}, {group.protocol} protocol, {_seed_counts(group)}"
+
+
+def _seed_counts(group: Group) -> str:
+    counts = sorted({len(arm.seeds) for arm in group.arms})
+    return counted(" to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))), "seed")
 
 
 def mark_sentence(group: Group) -> str:

@@ -60,20 +60,20 @@ def texts(figure: Figure) -> list[Text]:
 
 
 @pytest.mark.parametrize("name", DRAW)
-def test_text_is_large_enough_in_print_and_lies_inside_the_figure(table: Table2, name: str) -> None:
+def test_text_is_large_enough_in_print_and_keeps_clear_of_the_edge(table: Table2, name: str) -> None:
     with drawing():
         figure = DRAW[name](table)
         assert figure is not None
         assert figure.get_size_inches()[0] == COLUMN
         figure.draw_without_rendering()
-        frame = figure.bbox
+        frame, margin = figure.bbox, figure.dpi / 40
         for text in texts(figure):
             assert text.get_fontsize() >= 7, text.get_text()
             box = text.get_window_extent()
-            assert box.x0 >= frame.x0 - 1, text.get_text()
-            assert box.x1 <= frame.x1 + 1, text.get_text()
-            assert box.y0 >= frame.y0 - 1, text.get_text()
-            assert box.y1 <= frame.y1 + 1, text.get_text()
+            assert box.x0 >= frame.x0 + margin, text.get_text()
+            assert box.x1 <= frame.x1 - margin, text.get_text()
+            assert box.y0 >= frame.y0 + margin, text.get_text()
+            assert box.y1 <= frame.y1 - margin, text.get_text()
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -88,6 +88,49 @@ def test_a_demo_figure_is_marked_in_every_measured_panel(table: Table2, name: st
         assert any("demo, not COCO" in t.get_text() for t in texts(figure))
     else:
         assert marks == []
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_picture_says_by_itself_what_it_was_measured_on(table: Table2, name: str) -> None:
+    with drawing():
+        figure = DRAW[name](table)
+    assert figure is not None
+    said = " ".join(figure.get_suptitle().split())
+    assert said == f"measured: {table.group.dataset['name']}, {table.group.protocol} protocol, 3 seeds"
+
+
+def test_a_step_of_the_same_ap_is_as_long_in_both_panels(runs: Path) -> None:
+    write_study(runs)
+    with drawing():
+        figure = roadmap.draw(table_of(runs))
+        assert figure is not None
+        figure.draw_without_rendering()
+    per_ap = [axes.bbox.width / np.ptp(axes.get_xlim()) for axes in figure.axes]
+    assert per_ap[0] == pytest.approx(per_ap[1], rel=0.01)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert all(low < x < high for x, _ in _markers(axes))
+
+
+def test_nothing_lies_under_the_numbers_of_the_roadmap(table: Table2) -> None:
+    with drawing():
+        figure = roadmap.draw(table)
+        assert figure is not None
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            numbers = [t for t in axes.texts if re.match(r"[+−]?\d", t.get_text())]
+            assert len(numbers) == 7 * (1 if table.group.mark else 2)
+            assert all(t.get_window_extent().x0 >= axes.bbox.x1 for t in numbers)
+
+
+def test_no_axis_has_room_for_a_negative_ap(runs: Path) -> None:
+    write_run(runs, "baseline", ap=0.0, last=0.0)
+    with drawing():
+        for draw, axis in ((roadmap.draw, "x"), (tradeoffs.draw_size, "y")):
+            figure = draw(table_of(runs))
+            assert figure is not None
+            low, high = getattr(figure.axes[0], f"get_{axis}lim")()
+            assert -0.05 * (high - low) < low < 0
 
 
 @pytest.mark.parametrize("name", ["roadmap", "speed", "size", "heads"])
@@ -109,8 +152,8 @@ def test_the_staircase_goes_through_the_measured_figures(runs: Path) -> None:
     assert _markers(left) == [(21.0, 0), (23.5, 1), (22.0, 2), (24.5, 3), (30.0, 4), (36.5, 5), (35.0, 6)]
     assert [x for x, _ in _markers(right)] == [38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
     shown = [t.get_text() for t in left.texts]
-    assert "36.5\n+6.5" in shown
-    assert "22.0\n−1.5" in shown
+    assert "+6.5  36.5" in shown
+    assert "−1.5  22.0" in shown
 
 
 def test_a_missing_stage_breaks_the_staircase(runs: Path) -> None:
@@ -152,7 +195,7 @@ def test_the_roadmaps_gains_are_the_tables_paired_and_never_a_refused_one(runs: 
         figure = roadmap.draw(table_of(runs))
     assert figure is not None
     shown = {text.get_text() for text in figure.axes[0].texts}
-    assert {"22.0\n+2.0", "30.0", "24.0"} <= shown
+    assert {"+2.0  22.0", "30.0", "24.0"} <= shown
 
 
 def test_a_curve_is_the_mean_over_seeds_at_shared_epochs(runs: Path) -> None:

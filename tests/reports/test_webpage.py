@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -129,11 +130,20 @@ frame.onload = () => {
   const wide = [...page.querySelectorAll('body *')].filter(e => !e.closest('.scroll') && !e.closest('svg')
     && e.getBoundingClientRect().right > root.clientWidth + 1).map(e => e.tagName + '.' + e.className);
   const svgs = [...page.querySelectorAll('figure svg')].map(e => e.getBoundingClientRect().width);
+  const boxes = [...page.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 60);
+  const kept = boxes.map(e => { e.scrollLeft = 60; const row = e.querySelector('tbody tr');
+    return Math.round(row.children[0].getBoundingClientRect().left - e.getBoundingClientRect().left); });
+  const narrowest = Math.min(...[...page.querySelectorAll('tbody th')].filter(e => e.getClientRects().length)
+    .map(e => e.getBoundingClientRect().width));
+  const hints = boxes.map(e => frame.contentWindow.getComputedStyle(e).backgroundAttachment);
+  const ends = [...page.querySelectorAll('.figures > div')]
+    .map(e => e.lastElementChild.getBoundingClientRect().bottom);
   const small = [...page.querySelectorAll('td, p, li')].filter(e => e.getClientRects().length &&
     parseFloat(frame.contentWindow.getComputedStyle(e).fontSize) < 11).length;
   const pre = document.createElement('pre');
   pre.id = 'measured';
   pre.textContent = JSON.stringify({client: root.clientWidth, scroll: root.scrollWidth, wide, svgs, small,
+    kept, hints, ends, narrowest,
     ink: frame.contentWindow.getComputedStyle(page.body).color,
     page: frame.contentWindow.getComputedStyle(page.body).backgroundColor,
     tables: page.querySelectorAll('table').length});
@@ -196,6 +206,60 @@ def test_nothing_sticks_out_on_a_phone_or_a_desktop(
 
 @pytest.mark.browser
 @needs_browser
+def test_a_table_cut_off_on_a_phone_says_so_and_keeps_its_first_column(
+    demo_report: Report, chromium: list[str], tmp_path: Path
+) -> None:
+    found = measured(demo_report, 390, chromium, tmp_path)
+    kept, hints = found["kept"], found["hints"]
+    assert isinstance(kept, list)
+    assert len(kept) >= 2
+    assert set(kept) == {0}
+    assert hints == ["local, scroll"] * len(kept)  # a shadow, and what covers it at the end
+    assert isinstance(found["narrowest"], float | int)
+    assert found["narrowest"] > 80
+
+
+@pytest.mark.browser
+@needs_browser
+def test_figures_leave_no_hole_below_a_column(
+    demo_report: Report, paper_report: Report, chromium: list[str], tmp_path: Path
+) -> None:
+    for report in (demo_report, paper_report):
+        ends = measured(report, 1280, chromium, tmp_path)["ends"]
+        assert isinstance(ends, list)
+        for left, right in zip(ends[::2], ends[1::2], strict=True):
+            assert abs(left - right) < 250
+
+
+def test_pictures_lie_in_the_page_itself(runs: Path) -> None:
+    jpeg = b"\xff\xd8 not really a picture"
+    write_run(runs, "baseline", ap=20.0)
+    best = write_run(runs, "simota", ap=30.0)
+    (best / "validation.jpg").write_bytes(jpeg)
+    report = build_report(runs)
+    (image,) = parsed(report).resources
+    assert image == "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    text = (report.out / "report.html").read_text()
+    assert f"Run {best.name}, the arm of the highest AP (+SimOTA), seed 0" in html.unescape(text)
+    assert "DEMO, NOT COCO), 1 seed." in text
+    copy = report.out / "embedded-shapes-demo-5ba9e5" / "validation.jpg"
+    assert copy.read_bytes() == jpeg
+    assert copy in report.files
+    for name in ("report.md", "report.tex"):
+        assert "embedded-shapes-demo-5ba9e5/validation.jpg" in (report.out / name).read_text(), name
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<svg onload=x>"])
+def test_a_missing_or_broken_picture_is_left_out(runs: Path, content: bytes | None) -> None:
+    folder = write_run(runs, "simota")
+    if content is not None:
+        (folder / "validation.jpg").write_bytes(content)
+    report = build_report(runs)
+    assert "Validation images" not in (report.out / "report.html").read_text()
+
+
+@pytest.mark.browser
+@needs_browser
 def test_a_dark_desktop_gets_a_dark_page(demo_report: Report, chromium: list[str], tmp_path: Path) -> None:
     light = measured(demo_report, 1000, chromium, tmp_path, "--blink-settings=preferredColorScheme=1")
     dark = measured(demo_report, 1000, chromium, tmp_path, "--blink-settings=preferredColorScheme=0")
@@ -213,6 +277,28 @@ def test_it_prints_on_a_few_pages(demo_report: Report, chromium: list[str], tmp_
     )  # fmt: skip
     pages = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
     assert 3 <= pages <= 9
+
+
+@pytest.mark.browser
+@needs_browser
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext")
+def test_paper_shows_what_a_screen_folds_and_keeps_run_ids_with_their_heading(
+    demo_report: Report, chromium: list[str], tmp_path: Path
+) -> None:
+    target, source = tmp_path / "page.pdf", demo_report.out / "report.html"
+    subprocess.run(
+        [*chromium, "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri()],
+        capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    done = subprocess.run(["pdftotext", "-layout", target, "-"], capture_output=True, text=True, check=True)
+    text = " ".join(done.stdout.split())
+    folded = re.findall(r"<details>.*?<(?:dd|li)>(.*?)</(?:dd|li)>", source.read_text(), re.DOTALL)
+    assert len(folded) == 2
+    for words in folded:
+        assert " ".join(html.unescape(words).split())[:60] in text
+    (sheet,) = [page for page in done.stdout.split("\f") if "Run ids of the measured cells" in page]
+    for name in demo_report.data["groups"][0]["rows"][1]["runs"].split():
+        assert name in sheet
 
 
 @pytest.mark.browser

@@ -13,6 +13,8 @@ from tests.yolox_core.data_folders import gradient
 from yolox_core.data import scan
 from yolox_core.data.scan import check_image, scan_images
 
+ONE = np.array([b"a.jpg"]), np.zeros((1, 2), np.int32)
+
 
 def _write(path: Path, image: np.ndarray, *flags: int) -> Path:
     cv2.imwrite(str(path), image, list(flags))
@@ -84,19 +86,19 @@ def test_large_folders_are_scanned_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(scan, "_CACHE_FROM", 2)
     folder = tmp_path / "images"
     folder.mkdir()
-    names = ["a.jpg", "b.jpg", "c.jpg"]
-    for name in names[:2]:
+    names, sizes = np.array([b"a.jpg", b"b.jpg", b"c.jpg"]), np.array([[0, 0], [8, 9], [0, 0]], np.int32)
+    for name in ("a.jpg", "b.jpg"):
         _write(folder / name, gradient(8, 9))
     expected = ({2: "missing"}, {0: (8, 9)})
-    assert scan_images(folder, names, [None, (8, 9), None], "key") == expected
+    assert scan_images(folder, names, sizes, "key") == expected
     calls: list[Path] = []
     monkeypatch.setattr(scan, "check_image", lambda path, *_: calls.append(path) or ("", None))
-    assert scan_images(folder, names, [None, (8, 9), None], "key") == expected
+    assert scan_images(folder, names, sizes, "key") == expected
     assert calls == []
-    scan_images(folder, names, [None, (8, 9), None], "other annotations")
+    scan_images(folder, names, sizes, "other annotations")
     assert len(calls) == 3
     _write(folder / "c.jpg", gradient(8, 9))
-    scan_images(folder, names, [None, (8, 9), None], "key")
+    scan_images(folder, names, sizes, "key")
     assert len(calls) == 6, "a file that came makes the cache stale"
 
 
@@ -106,9 +108,32 @@ def test_a_damaged_or_unwritable_cache_is_no_error(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     folder = tmp_path / "images"
     folder.mkdir()
-    assert scan_images(folder, ["a.jpg"], [None], "key") == ({0: "missing"}, {})
+    assert scan_images(folder, *ONE, "key") == ({0: "missing"}, {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    scan_images(folder, ["a.jpg"], [None], "key")
+    scan_images(folder, *ONE, "key")
     (cached,) = (tmp_path / "cache").rglob("*.json")
     cached.write_text("{")
-    assert scan_images(folder, ["a.jpg"], [None], "key") == ({0: "missing"}, {})
+    assert scan_images(folder, *ONE, "key") == ({0: "missing"}, {})
+
+
+def test_a_stopped_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(scan, "_CACHE_FROM", 2)
+    monkeypatch.setattr(scan, "_AT_ONCE", 2)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names, sizes = np.array([b"%d.jpg" % i for i in range(6)]), np.full((6, 2), 8, np.int32)
+    calls: list[str] = []
+
+    def check(path: Path, *_: object) -> tuple[str, None]:
+        calls.append(path.name)
+        if path.name == "3.jpg" and calls.count("3.jpg") == 1:
+            raise KeyboardInterrupt
+        return ("missing" if path.name in ("0.jpg", "5.jpg") else ""), None
+
+    monkeypatch.setattr(scan, "check_image", check)
+    with pytest.raises(KeyboardInterrupt):
+        scan_images(folder, names, sizes, "key")
+    assert scan_images(folder, names, sizes, "key") == ({0: "missing", 5: "missing"}, {})
+    assert calls.count("0.jpg") == 1
+    assert calls.count("3.jpg") == 2

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from yolox_core.data.json_pieces import ObjectEntry, PieceReader, UnusualFileError
+
+log = logging.getLogger(__name__)
 
 #: Reasons why an annotation is no training object; a crowd is none by COCO's rules, the others are defects.
 CROWD, NOT_FINITE, EMPTY, OUTSIDE = "crowd", "not_finite", "empty_box", "outside"
@@ -24,8 +32,16 @@ DROP_REASONS = (CROWD, NOT_FINITE, EMPTY, OUTSIDE, UNKNOWN_IMAGE, UNKNOWN_CATEGO
 
 #: Longest side of an image in pixels; OpenCV opens none that is longer.
 MAX_SIDE = 1 << 20
+#: A name that surely stays in its folder: parts that begin with a letter or a digit.
+_PLAIN = re.compile(r"[A-Za-z0-9][\w.\- ]*(/[A-Za-z0-9][\w.\- ]*)*").fullmatch
+#: Bytes from which a file is read piece by piece.
+LARGE = 32 << 20
 #: Beyond every image and within float32; boxes are clipped to their image later.
 _FAR = 1e9
+
+
+class _ContentError(ValueError):
+    """What a file says cannot be; the reader adds which file."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class Annotations:
     ids: (n,) int64 image ids in file order. sizes: (n, 2) int32 height and width, 0 where not given. names:
     (n,) file names as UTF-8 bytes. category_ids: (classes,) COCO ids in ascending order; a label is an index
     into it. class_names: in the same order. offsets: (n + 1,) int64, image i's objects are
-    offsets[i]:offsets[i + 1] of boxes_xyxy ((m, 4) float32 pixels, not clipped) and labels ((m,) int64).
-    dropped: annotations that are no training objects, by reason.
+    offsets[i]:offsets[i + 1] of boxes_xyxy ((m, 4) float32 pixels, clipped to images of known size) and
+    labels ((m,) int64). dropped: annotations that are no training objects, by reason.
     """
 
     ids: NDArray[np.int64]
@@ -57,29 +73,42 @@ def read_annotations(path: Path) -> Annotations:
     images or categories are dropped and counted. Raises ValueError naming the file when it is missing, no
     valid JSON, not in COCO's layout, names an image outside its folder, or holds a value that no reader
     could use (a text in a box, three numbers in a box, an id beyond 64 bits, an impossible size).
+
+    A file of more than :data:`LARGE` bytes is read piece by piece, in bounded memory; one that is unusual is
+    read as a whole, as smaller ones are.
     """
+    try:
+        large = path.stat().st_size > LARGE
+    except OSError:
+        large = False  # the reader says what is wrong
     with _no_garbage_collection():
-        data = _load(path)
         try:
-            return _pack(data)
+            if large:
+                try:
+                    return _read_pieces(path)
+                except UnusualFileError as error:
+                    log.info("%s is read as a whole, which takes memory: %s", path, error)
+            return _read_whole(_load(path))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path} is not in COCO's instances layout ({type(error).__name__}: {error}); "
                 "it needs images (id, file_name), annotations (image_id, category_id, bbox) "
                 "and categories (id, name)"
             ) from error
-        except ValueError as error:
+        except _ContentError as error:
             raise ValueError(f"{path}: {error}") from error
 
 
 def check_name(name: str) -> None:
     """Refuse a file name that is absolute or climbs out of the image folder. Raises ValueError."""
+    if _PLAIN(name):  # nearly all are, and taking paths apart is slow
+        return
     for kind in (PurePosixPath, PureWindowsPath):
         parts = kind(name)
         if parts.is_absolute() or parts.drive or ".." in parts.parts:
-            raise ValueError(f"file name {name!r} leaves the image folder; refused")
+            raise _ContentError(f"file name {name!r} leaves the image folder; refused")
     if not name or "\0" in name:
-        raise ValueError(f"file name {name!r} is not valid")
+        raise _ContentError(f"file name {name!r} is not valid")
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -101,27 +130,96 @@ def _without_masks(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _pack(data: dict[str, Any]) -> Annotations:
-    images, categories = data["images"], sorted(data["categories"], key=lambda c: c["id"])
+class _Objects(NamedTuple):
+    """Annotations as they stand in the file. boxes: (n, 4) float64 xywh; the others: (n,)."""
+
+    image_ids: NDArray[np.int64]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+
+
+class _Judged(NamedTuple):
+    """Annotations held against their images. owners: (n,) int32 position of the image, -1 unknown. boxes:
+    (n, 4) float32 xyxy, clipped to the image. unfit: (n,) uint8 place in :data:`DROP_REASONS` from 1 of what
+    is wrong with the box, 0 for nothing.
+    """
+
+    owners: NDArray[np.int32]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    unfit: NDArray[np.uint8]
+
+
+def _read_whole(data: dict[str, Any]) -> Annotations:
+    images, objects = data["images"], data.get("annotations") or []
+    listed = _Objects(
+        _integers([a["image_id"] for a in objects], "image_id"),
+        _integers([a["category_id"] for a in objects], "category_id"),
+        _boxes(objects),
+        np.array([bool(a.get("iscrowd", 0)) for a in objects], bool),
+    )
     ids = _integers([image["id"] for image in images], "image id")
-    category_ids = _integers([category["id"] for category in categories], "category id")
-    if len(np.unique(ids)) != len(ids):
-        raise ValueError("two images have the same id")
-    if len(np.unique(category_ids)) != len(category_ids):
-        raise ValueError("two categories have the same id")
-    if not len(category_ids):
-        raise ValueError("it has no categories")
+    sizes = np.stack([_sides(images, "height"), _sides(images, "width")], axis=1)
     names = [str(image["file_name"]) for image in images]
+    return _pack(ids, sizes, names, [listed], lambda: data["categories"])
+
+
+def _read_pieces(path: Path) -> Annotations:
+    """Read a file piece by piece. Raises UnusualFileError where that cannot be done."""
+    reader = PieceReader(path)
+    ids: list[NDArray[np.int64]] = []
+    sizes: list[NDArray[np.int32]] = []
+    names: list[str] = []
+    for images in reader.images():
+        ids.append(np.array([image.id for image in images], np.int64))
+        sides = [(image.height or 0, image.width or 0) for image in images]
+        if max(map(max, sides)) > MAX_SIDE:
+            raise UnusualFileError(f"an image of more than {MAX_SIDE} pixels a side")
+        sizes.append(np.array(sides, np.int32).clip(0))
+        names += [image.file_name for image in images]
+    if not ids:
+        raise UnusualFileError("no images")
+
+    def objects() -> Iterator[_Objects]:
+        for piece in reader.objects():
+            count, column = (
+                len(piece),
+                {name: map(attrgetter(name), piece) for name in ObjectEntry.__struct_fields__},
+            )
+            boxes = np.fromiter(chain.from_iterable(column["bbox"]), np.float64, 4 * count)
+            yield _Objects(
+                np.fromiter(column["image_id"], np.int64, count),
+                np.fromiter(column["category_id"], np.int64, count),
+                boxes.reshape(-1, 4),
+                np.fromiter(map(bool, column["iscrowd"]), bool, count),
+            )
+
+    return _pack(
+        np.concatenate(ids), np.concatenate(sizes), names, objects(), lambda: reader.rest()["categories"]
+    )
+
+
+def _pack(
+    ids: NDArray[np.int64],
+    sizes: NDArray[np.int32],
+    names: list[str],
+    pieces: Iterable[_Objects],
+    list_categories: Callable[[], list[dict[str, Any]]],
+) -> Annotations:
+    """list_categories: called when the pieces are used up; in COCO's files categories come last."""
+    if len(np.unique(ids)) != len(ids):
+        raise _ContentError("two images have the same id")
     for name in names:
         check_name(name)
-    sizes = np.stack([_sides(images, "height"), _sides(images, "width")], axis=1)
-    owners, labels, boxes, dropped = _objects(data.get("annotations") or [], ids, category_ids)
-    outside = _outside(boxes, sizes[owners])
-    dropped[OUTSIDE] = int(outside.sum())
-    owners, labels, boxes = owners[~outside], labels[~outside], boxes[~outside]
-    order = np.argsort(owners, kind="stable")
-    offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum(np.bincount(owners, minlength=len(ids)), out=offsets[1:])
+    judged = [_judge(piece, ids, sizes) for piece in pieces]
+    categories = sorted(list_categories(), key=lambda c: c["id"])
+    category_ids = _integers([category["id"] for category in categories], "category id")
+    if len(np.unique(category_ids)) != len(category_ids):
+        raise _ContentError("two categories have the same id")
+    if not len(category_ids):
+        raise _ContentError("it has no categories")
+    offsets, boxes, labels, dropped = _sorted_by_image(judged, len(ids), category_ids)
     return Annotations(
         ids,
         sizes,
@@ -129,33 +227,97 @@ def _pack(data: dict[str, Any]) -> Annotations:
         category_ids,
         tuple(str(category["name"]) for category in categories),
         offsets,
-        boxes[order].clip(-_FAR, _FAR).astype(np.float32),
-        labels[order],
+        boxes,
+        labels,
         dropped,
     )
 
 
-def _objects(
-    annotations: list[dict[str, Any]], ids: NDArray[np.int64], category_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], dict[str, int]]:
-    """Position of the image, label and xyxy box of every usable annotation, and how many are not."""
-    crowd = np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool)
-    owners = _positions(_integers([a["image_id"] for a in annotations], "image_id"), ids)
-    labels = _positions(_integers([a["category_id"] for a in annotations], "category_id"), category_ids)
-    boxes = _boxes(annotations)
-    left = ~crowd
-    dropped = {CROWD: int(crowd.sum())}
-    for reason, defect in (
-        (UNKNOWN_IMAGE, owners < 0),
-        (UNKNOWN_CATEGORY, labels < 0),
-        (NOT_FINITE, ~np.isfinite(boxes).all(axis=1)),
-        (EMPTY, ~(boxes[:, 2:] > 0).all(axis=1)),
-    ):
-        dropped[reason] = int((defect & left).sum())
-        left &= ~defect
-    boxes = boxes[left]
-    boxes[:, 2:] += boxes[:, :2]
-    return owners[left], labels[left], boxes, dropped
+def _judge(objects: _Objects, ids: NDArray[np.int64], sizes: NDArray[np.int32]) -> _Judged:
+    owners = _positions(objects.image_ids, ids).astype(np.int32)
+    boxes = objects.boxes
+    unfit = np.zeros(len(owners), np.uint8)
+    finite = np.isfinite(boxes).all(axis=1)
+    solid = (boxes[:, 2:] > 0).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        far = np.concatenate([boxes[:, :2], boxes[:, 2:] + boxes[:, :2]], axis=1).clip(-_FAR, _FAR)
+        xyxy = far.astype(np.float32)
+    if len(ids):
+        clip_boxes(xyxy, sizes[owners])
+    inside = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+    defects = {OUTSIDE: ~inside, EMPTY: ~solid, NOT_FINITE: ~finite, CROWD: objects.crowd}
+    for reason, defect in defects.items():  # the last one counts
+        unfit[defect] = DROP_REASONS.index(reason) + 1
+    return _Judged(owners, objects.category_ids, xyxy, unfit)
+
+
+def clip_boxes(boxes_xyxy: NDArray[np.float32], sizes: NDArray[np.int32]) -> None:
+    """Clip boxes in place to images of these sizes, (n, 2) height and width; 0 where unknown: not clipped."""
+    limits = np.where(sizes > 0, sizes, np.iinfo(np.int32).max)[:, ::-1].astype(np.float32)
+    known = (sizes > 0).all(axis=1)
+    np.maximum(boxes_xyxy[:, :2], np.where(known, 0, -_FAR)[:, None], out=boxes_xyxy[:, :2])
+    np.minimum(boxes_xyxy[:, 2:], limits, out=boxes_xyxy[:, 2:])
+
+
+def without_images(
+    annotations: Annotations, skipped: Sequence[int], found: Mapping[int, tuple[int, int]]
+) -> Annotations:
+    """Leave out some images, by position, and all their objects. found: (height, width) of images whose size
+    the file did not state; only now can their objects be clipped, or turn out to lie outside.
+    """
+    if not skipped and not found:
+        return annotations
+    counts = np.diff(annotations.offsets)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    sizes, boxes = annotations.sizes.copy(), annotations.boxes_xyxy
+    if found:
+        sizes[list(found)] = list(found.values())
+        late = np.isin(owners, list(found))
+        clipped = boxes[late]
+        clip_boxes(clipped, sizes[owners[late]])
+        boxes = boxes.copy()
+        boxes[late] = clipped
+    keep = np.setdiff1d(np.arange(len(counts)), skipped)
+    wanted = np.isin(owners, keep)
+    solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    usable = wanted & solid
+    offsets = np.zeros(len(keep) + 1, np.int64)
+    np.cumsum(np.bincount(owners[usable], minlength=len(counts))[keep], out=offsets[1:])
+    outside = annotations.dropped[OUTSIDE] + int((wanted & ~solid).sum())
+    return replace(
+        annotations,
+        ids=annotations.ids[keep],
+        sizes=sizes[keep],
+        names=annotations.names[keep],
+        offsets=offsets,
+        boxes_xyxy=boxes[usable],
+        labels=annotations.labels[usable],
+        dropped=annotations.dropped | {OUTSIDE: outside},
+    )
+
+
+def _sorted_by_image(
+    judged: list[_Judged], images: int, category_ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+    """Offsets per image, boxes and labels of the usable annotations, and how many are not, by reason."""
+    owners = np.concatenate([part.owners for part in judged]) if judged else np.zeros(0, np.int32)
+    listed = np.concatenate([part.category_ids for part in judged]) if judged else np.zeros(0, np.int64)
+    reasons = np.concatenate([part.unfit for part in judged]) if judged else np.zeros(0, np.uint8)
+    boxes = np.concatenate([part.boxes for part in judged]) if judged else np.zeros((0, 4), np.float32)
+    judged.clear()
+    labels = _positions(listed, category_ids)
+    crowd = reasons == DROP_REASONS.index(CROWD) + 1
+    for reason, defect in ((UNKNOWN_CATEGORY, labels < 0), (UNKNOWN_IMAGE, owners < 0)):
+        reasons[defect & ~crowd] = DROP_REASONS.index(reason) + 1
+    counts = np.bincount(reasons, minlength=len(DROP_REASONS) + 1).tolist()
+    usable = reasons == 0
+    if not usable.all():
+        owners, labels, boxes = owners[usable], labels[usable], boxes[usable]
+    order = np.argsort(owners, kind="stable")
+    offsets = np.zeros(images + 1, np.int64)
+    np.cumsum(np.bincount(owners, minlength=images), out=offsets[1:])
+    dropped = dict(zip(DROP_REASONS, counts[1:], strict=True))
+    return offsets, boxes[order], labels[order], dropped
 
 
 def _integers(values: list[Any], what: str, advice: str = "number them from 1") -> NDArray[np.int64]:
@@ -169,7 +331,7 @@ def _integers(values: list[Any], what: str, advice: str = "number them from 1") 
     for value in values:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if not whole or not -(2**63) <= value < 2**63:
-            raise ValueError(f"{what} {value!r} is no whole number of at most 64 bits; {advice}")
+            raise _ContentError(f"{what} {value!r} is no whole number of at most 64 bits; {advice}")
     return np.array([int(value) for value in values], np.int64)
 
 
@@ -178,7 +340,7 @@ def _sides(images: list[dict[str, Any]], key: str) -> NDArray[np.int32]:
     sides = _integers([image.get(key) or 0 for image in images], key, "give whole pixels")
     if len(sides) and sides.max() > MAX_SIDE:
         image = images[int(sides.argmax())]
-        raise ValueError(
+        raise _ContentError(
             f"image {image['id']} has {key} {image[key]!r}; no image has more than {MAX_SIDE} pixels a side"
         )
     return sides.clip(0).astype(np.int32)
@@ -195,7 +357,7 @@ def _boxes(annotations: list[dict[str, Any]]) -> NDArray[np.float64]:
         for annotation, box in zip(annotations, listed, strict=True):
             if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
                 which = f"annotation {annotation.get('id', '(without id)')} of image {annotation['image_id']}"
-                raise ValueError(
+                raise _ContentError(
                     f"{which}: bbox must be four numbers (left, top, width, height), not {str(box)[:80]}"
                 )
         boxes = np.array(listed, np.float64)
@@ -213,12 +375,6 @@ def _positions(values: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np
     order = np.argsort(keys)
     found = order[np.clip(np.searchsorted(keys[order], values), 0, len(keys) - 1)]
     return np.where(keys[found] == values, found, -1)
-
-
-def _outside(boxes: NDArray[np.float64], sizes: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which xyxy boxes share no pixel with their image (height, width); unknown sizes (0) hold any box."""
-    limits = np.where(sizes > 0, sizes, np.iinfo(np.int32).max)
-    return (boxes[:, 0] >= limits[:, 1]) | (boxes[:, 1] >= limits[:, 0]) | (boxes[:, 2:] <= 0).any(axis=1)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yolox_core.augmentation.sample import Image, ImageTargets
 from yolox_core.config import SPLITS, annotation_file
-from yolox_core.data.annotations import CROWD, DROP_REASONS, OUTSIDE, Annotations, read_annotations
+from yolox_core.data.annotations import CROWD, DROP_REASONS, Annotations, without_images
+from yolox_core.data.packed_annotations import open_annotations
 from yolox_core.data.scan import decode, scan_images
 
 #: Largest share of images that may be skipped before a dataset is refused.
@@ -74,20 +74,17 @@ class CocoDataset:
         self.annotation_file = annotation_file(self.root, split)
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder} is missing; expected the images of {self.annotation_file} there")
-        annotations = read_annotations(self.annotation_file)
-        sizes = [(int(h), int(w)) if h > 0 and w > 0 else None for h, w in annotations.sizes.tolist()]
-        names = [name.decode() for name in annotations.names.tolist()]
+        annotations = open_annotations(self.annotation_file)
         state = self.annotation_file.stat()
         key = f"{state.st_size} {state.st_mtime_ns}"
-        bad, found = scan_images(self.folder, names, sizes, key, decoding)
-        bad |= {i: "unknown size" for i, s in enumerate(sizes) if s is None and i not in bad | found}
-        for i, size in found.items():
-            annotations.sizes[i] = size
-        self.skipped = [Skipped(names[i], reason) for i, reason in sorted(bad.items())]
-        self._listed = len(names)
+        bad, found = scan_images(self.folder, annotations.names, annotations.sizes, key, decoding)
+        unknown = np.flatnonzero((annotations.sizes <= 0).any(axis=1)).tolist()
+        bad |= {i: "unknown size" for i in unknown if i not in bad | found}
+        self.skipped = [Skipped(annotations.names[i].decode(), reason) for i, reason in sorted(bad.items())]
+        self._listed = len(annotations.names)
         self.check_images(max_skipped)
-        keep = np.setdiff1d(np.arange(len(names)), list(bad))
-        self._keep(annotations, keep)
+        self._on_skipped_images = int(np.diff(annotations.offsets)[list(bad)].sum())
+        self._take_over(without_images(annotations, list(bad), found))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -191,31 +188,17 @@ class CocoDataset:
                 "Download or repair these files, or remove them from the annotations."
             )
 
-    def _keep(self, annotations: Annotations, keep: NDArray[np.int64]) -> None:
-        """Take over the usable images, and clip their objects."""
-        counts = np.diff(annotations.offsets)
-        owners = np.repeat(np.arange(len(counts)), counts)
-        wanted = np.isin(owners, keep)
-        boxes, owners = annotations.boxes_xyxy[wanted].copy(), owners[wanted]
-        limits = annotations.sizes[owners][:, ::-1].astype(np.float32)
-        boxes[:, :2] = boxes[:, :2].clip(0)
-        boxes[:, 2:] = np.minimum(boxes[:, 2:], limits)
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        new = np.searchsorted(keep, owners[solid])
-        self.ids = annotations.ids[keep]
+    def _take_over(self, annotations: Annotations) -> None:
+        self.ids = annotations.ids
         self.category_ids = annotations.category_ids
         self.class_names = annotations.class_names
-        self._sizes = annotations.sizes[keep]
-        self._names = annotations.names[keep]
-        self._boxes = boxes[solid]
-        self._labels = annotations.labels[wanted][solid]
-        self._offsets = np.zeros(len(keep) + 1, np.int64)
-        np.cumsum(np.bincount(new, minlength=len(keep)), out=self._offsets[1:])
-        self.nonempty = np.flatnonzero(np.diff(self._offsets))
-        self._on_skipped_images = int((~wanted).sum())
+        self._sizes = annotations.sizes
+        self._names = annotations.names
+        self._boxes = annotations.boxes_xyxy
+        self._labels = annotations.labels
+        self._offsets = annotations.offsets
+        self.nonempty = np.flatnonzero(np.diff(annotations.offsets))
         self._dropped = dict(annotations.dropped)
-        # Only now is the size of images known whose annotation did not state it.
-        self._dropped[OUTSIDE] += int((~solid).sum())
 
 
 def _allowed(images: int, limit: float) -> float:

@@ -13,14 +13,14 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from yolox_core.augmentation.sample import Image
 
@@ -32,6 +32,8 @@ _TAIL = 4096
 #: Below this many files a scan takes less than a second and is not worth a cache that could be stale.
 _CACHE_FROM = 5000
 _THREADS = 16
+#: Files between two moments at which a scan of a large folder is written down.
+_AT_ONCE = 20_000
 
 Size = tuple[int, int]
 
@@ -55,32 +57,63 @@ def decode(data: NDArray[np.uint8], reduction: int = 1) -> Image | None:
 
 def scan_images(
     folder: Path,
-    names: Sequence[str],
-    sizes: Sequence[Size | None],
+    names: NDArray[np.bytes_],
+    sizes: NDArray[np.int32],
     cache_key: str,
     decoding: bool = False,
 ) -> tuple[dict[int, str], dict[int, Size]]:
     """Check every file in a folder.
 
-    sizes: (height, width) that each must have, None where unknown. cache_key: changes with the annotations;
-    large folders are scanned once per key and state of the folder. decoding: also decode every file.
-    Returns the reason for each position that can't be used, and the size of each that had none.
+    names: UTF-8. sizes: (n, 2) height and width that each must have, 0 where unknown. cache_key: changes with
+    the annotations; large folders are scanned once per key and state of the folder, and a scan that was
+    stopped goes on. decoding: also decode every file. Returns the reason for each position that can't be
+    used, and the size of each that had none.
     """
     cache_key += " decoded" if decoding else ""
     cache = _cache_file(folder, cache_key) if len(names) >= _CACHE_FROM else None
-    if cache is not None and (known := _read_cache(cache)) is not None:
-        return known
-    with ThreadPoolExecutor(_THREADS) as pool:
-        checked = list(
-            pool.map(
-                lambda pair: check_image(folder / pair[0], pair[1], decoding), zip(names, sizes, strict=True)
-            )
+    known = _read_cache(cache) if cache is not None else None
+    scanned = known or _Scanned(0, {}, {})
+    if scanned.done == len(names):
+        return scanned.bad, scanned.sizes
+    unknown: NDArray[np.bool_] = np.any(sizes <= 0, axis=1)
+
+    def check(index: int) -> tuple[str, Size | None]:
+        height, width = sizes[index].tolist()
+        return check_image(
+            folder / names[index].decode(), None if unknown[index] else (height, width), decoding
         )
-    bad = {i: reason for i, (reason, _) in enumerate(checked) if reason}
-    found = {i: size for i, (_, size) in enumerate(checked) if sizes[i] is None and size is not None}
-    if cache is not None:
-        _write_cache(cache, bad, found)
-    return bad, found
+
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(
+            desc=f"checking {folder.name}",
+            total=len(names),
+            initial=scanned.done,
+            unit="image",
+            disable=True if cache is None else None,
+            dynamic_ncols=True,
+        ) as bar,
+    ):
+        while scanned.done < len(names):
+            part = range(scanned.done, min(scanned.done + _AT_ONCE, len(names)))
+            for index, (reason, size) in zip(part, pool.map(check, part), strict=True):
+                if reason:
+                    scanned.bad[index] = reason
+                if unknown[index] and size is not None:
+                    scanned.sizes[index] = size
+            scanned = scanned._replace(done=part.stop)
+            bar.update(len(part))
+            if cache is not None:
+                _write_cache(cache, scanned)
+    return scanned.bad, scanned.sizes
+
+
+class _Scanned(NamedTuple):
+    """What a scan knows. done: files checked, from the first. bad, sizes: reasons and sizes by position."""
+
+    done: int
+    bad: dict[int, str]
+    sizes: dict[int, Size]
 
 
 def check_image(path: Path, size: Size | None, decoding: bool = False) -> tuple[str, Size | None]:
@@ -182,10 +215,11 @@ def _cache_file(folder: Path, key: str) -> Path:
     return root / f"{hashlib.sha256(state.encode()).hexdigest()[:32]}.json"
 
 
-def _read_cache(path: Path) -> tuple[dict[int, str], dict[int, Size]] | None:
+def _read_cache(path: Path) -> _Scanned | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return (
+        return _Scanned(
+            int(data["done"]),
             {int(i): str(reason) for i, reason in data["bad"].items()},
             {int(i): (int(s[0]), int(s[1])) for i, s in data["sizes"].items()},
         )
@@ -193,11 +227,11 @@ def _read_cache(path: Path) -> tuple[dict[int, str], dict[int, Size]] | None:
         return None  # a cache that can't be used is made again
 
 
-def _write_cache(path: Path, bad: dict[int, str], sizes: dict[int, Size]) -> None:
+def _write_cache(path: Path, scanned: _Scanned) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"bad": bad, "sizes": sizes}), encoding="utf-8")
+        temporary.write_text(json.dumps(scanned._asdict()), encoding="utf-8")
         temporary.replace(path)
     except OSError:
         pass  # a home that can't be written costs a scan per start, nothing else

@@ -1,0 +1,166 @@
+"""Large COCO annotation files piece by piece: tens of millions of annotations in a bounded amount of memory.
+
+A piece ends where an object of the array ends, as far as one can see from outside; whether it does, the
+parser tells, which must take the piece as whole objects. What is left of the file without its two long arrays
+is parsed last, and proves that they were the ones meant. Whatever looks unusual raises
+:class:`UnusualFileError`: such a file is left to a careful reader, which can say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+#: Bytes per piece; smaller ones stay in the processor's cache while they become arrays.
+PIECE = 2 << 20
+#: Bytes that a file may hold beside its images and annotations, and within which an array must end.
+_REST = 256 << 20
+#: Ends of objects that are tried, from the last one of a piece.
+_TRIES = 64
+
+_BRACKET = re.compile(rb'"(images|annotations)"\s*:\s*\[')
+_FOLLOWS = re.compile(rb"\s*[,\]]")
+
+
+class UnusualFileError(ValueError):
+    """A file that this reader does not take; another may."""
+
+
+class ImageEntry(msgspec.Struct, gc=False):
+    """An image of the file; what else it says is passed over."""
+
+    id: int
+    file_name: str
+    height: int | None = None
+    width: int | None = None
+
+
+class ObjectEntry(msgspec.Struct, gc=False):
+    """An annotation of the file; its mask is passed over."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    iscrowd: int | bool | None = 0
+
+
+class PieceReader:
+    """The arrays of one file. Raises UnusualFileError, when made or while reading."""
+
+    def __init__(self, path: Path, piece: int = PIECE) -> None:
+        self._path = path
+        self._piece = piece
+        self._starts = _find_arrays(path)
+        self._stops: dict[str, int] = {}
+
+    def images(self) -> Iterator[list[ImageEntry]]:
+        """All images, in pieces."""
+        return self._read("images", msgspec.json.Decoder(list[ImageEntry]))
+
+    def objects(self) -> Iterator[list[ObjectEntry]]:
+        """All annotations, in pieces."""
+        return self._read("annotations", msgspec.json.Decoder(list[ObjectEntry]))
+
+    def rest(self) -> dict[str, Any]:
+        """The file's other contents; call it after both arrays were read to their ends."""
+        with self._path.open("rb") as file:
+            parts, position = [], 0
+            for name in sorted(self._starts, key=self._starts.__getitem__):
+                parts.append(_read(file, position, self._starts[name]))
+                position = self._stops[name]
+            parts.append(_read(file, position, self._path.stat().st_size))
+        try:
+            rest = json.loads(b"".join(parts))
+        except ValueError as error:
+            raise UnusualFileError(f"what is beside the arrays is not valid JSON ({error})") from error
+        if not isinstance(rest, dict) or not all(rest.get(name) == [] for name in self._starts):
+            raise UnusualFileError("images or annotations are not where they should be")
+        return rest
+
+    def _read(self, name: str, decoder: msgspec.json.Decoder[list[T]]) -> Iterator[list[T]]:
+        position, size = self._starts[name], self._piece
+        with self._path.open("rb") as file:
+            while True:
+                text = _read(file, position, position + size)
+                if text.lstrip().startswith(b"]"):  # an empty array
+                    self._stops[name] = position
+                    return
+                found = _whole_objects(text, decoder)
+                if found is None:
+                    if len(text) < size or size >= _REST:
+                        raise UnusualFileError(f"{name} can't be taken apart near byte {position}")
+                    size *= 2
+                    continue
+                entries, length = found
+                yield entries
+                follows = text[length:].lstrip()[:1]
+                if follows == b"]":
+                    self._stops[name] = position + length
+                    return
+                position += text.index(b",", length) + 1
+                size = self._piece
+
+
+def _find_arrays(path: Path) -> dict[str, int]:
+    """Where the first object of both arrays begins, by name."""
+    starts: dict[str, int] = {}
+    with path.open("rb") as file:
+        position, kept = 0, b""
+        while block := file.read(PIECE):
+            text = kept + block
+            for match in _BRACKET.finditer(text):
+                starts.setdefault(match[1].decode(), position - len(kept) + match.end())
+            if len(starts) == 2:
+                return starts
+            position += len(block)
+            kept = text[-64:]
+    raise UnusualFileError("no images or no annotations")
+
+
+def _read(file: BinaryIO, start: int, stop: int) -> bytes:
+    if stop - start > _REST:
+        raise UnusualFileError("much else beside images and annotations")
+    file.seek(start)
+    return file.read(stop - start)
+
+
+def _whole_objects(text: bytes, decoder: msgspec.json.Decoder[list[T]]) -> tuple[list[T], int] | None:
+    """The objects that a text of ``{…}, {…}, …`` begins with, as many as are surely whole, and the bytes they
+    take; None where the text holds no end of an object.
+    """
+    for number, end in enumerate(islice(_ends(text), _TRIES)):
+        try:
+            return decoder.decode(b"[" + text[:end] + b"]"), end
+        except msgspec.ValidationError as error:
+            raise UnusualFileError(str(error)) from error
+        except msgspec.DecodeError:
+            # Either the end of something inside an object, or the array itself ended long before.
+            if number == 3 and (end := _array_end(text)):
+                return decoder.decode(b"[" + text[:end] + b"]"), end
+    return None
+
+
+def _ends(text: bytes) -> Iterator[int]:
+    """Where an object may end that is followed by another or by the end of the array; the last first."""
+    brace = text.rfind(b"}")
+    while brace >= 0:
+        if _FOLLOWS.match(text, brace + 1):
+            yield brace + 1
+        brace = text.rfind(b"}", 0, brace)
+
+
+def _array_end(text: bytes) -> int:
+    """Bytes before the bracket that closes the array, 0 where it is not closed in this text."""
+    try:
+        _, end = json.JSONDecoder().raw_decode("[" + text.decode(errors="surrogateescape"))
+    except ValueError:
+        return 0
+    return len(("[" + text.decode(errors="surrogateescape"))[: end - 1].encode(errors="surrogateescape")) - 1

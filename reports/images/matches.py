@@ -78,7 +78,7 @@ def match_images(
     for lo, hi, a, b in zip(first, last, starts, starts + sizes, strict=True):
         if lo < hi:
             overlaps = _overlaps(found.boxes[lo:hi], truth.boxes[a:b], truth.crowd[a:b])
-            _match(overlaps, truth.crowd[a:b], truth.counts[a:b], limits, hit[:, lo:hi], ignored[:, lo:hi])
+            _match(overlaps, truth.crowd[a:b], limits, hit[:, lo:hi], ignored[:, lo:hi])
     categories = []
     for index, category in enumerate(category_ids):
         lo, hi = np.searchsorted(found.keys, [index * len(image_ids), (index + 1) * len(image_ids)])
@@ -100,15 +100,13 @@ def match_images(
 class _Boxes:
     """Boxes (x, y, width, height) by key = category index × images + image index.
 
-    Detections: by falling score within a key. Objects: crowds last within a key; counts: whether a match
-    with it is a hit.
+    Detections: by falling score within a key. Objects: crowds last within a key.
     """
 
     keys: npt.NDArray[np.int64]
     boxes: Floats
     scores: Floats
     crowd: Bools
-    counts: Bools
 
 
 def _sorted_detections(
@@ -130,8 +128,7 @@ def _sorted_detections(
     rank = np.arange(len(keys)) - np.searchsorted(keys, keys, "left")
     order, keys = order[rank < max_detections], keys[rank < max_detections]
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)[order]
-    no = np.zeros(len(keys), bool)
-    return _Boxes(keys, boxes, scores[order], no, ~no)
+    return _Boxes(keys, boxes, scores[order], np.zeros(len(keys), bool))
 
 
 def _sorted_objects(
@@ -140,11 +137,9 @@ def _sorted_objects(
     keys, known = _keys(rows, image_ids, category_ids)
     crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    # pycocotools takes a match with annotation id 0 for no match, though it uses the object up.
-    counts = np.array([row["id"] != 0 for row in rows], bool)
     order = np.lexsort((crowd, keys))
     order = order[known[order]]
-    return _Boxes(keys[order], boxes[order], np.zeros(len(order)), crowd[order], counts[order])
+    return _Boxes(keys[order], boxes[order], np.zeros(len(order)), crowd[order])
 
 
 def _keys(
@@ -174,7 +169,7 @@ def _overlaps(detected: Floats, objects: Floats, crowd: Bools) -> Floats:
     return np.divide(inner, union, out=np.zeros_like(inner), where=inner > 0)
 
 
-def _match(overlaps: Floats, crowd: Bools, counts: Bools, limits: Floats, hit: Bools, ignored: Bools) -> None:
+def _match(overlaps: Floats, crowd: Bools, limits: Floats, hit: Bools, ignored: Bools) -> None:
     """Fill hit and ignored (T, D) of one image and category. Of equal overlaps the last object wins."""
     ordinary = int(np.count_nonzero(~crowd))
     taken = np.zeros((len(limits), ordinary), bool)
@@ -186,6 +181,6 @@ def _match(overlaps: Floats, crowd: Bools, counts: Bools, limits: Floats, hit: B
             best = ordinary - 1 - np.argmax(np.where(free, near, -1.0)[:, ::-1], axis=1)
             matched = free[every, best]
             taken[every[matched], best[matched]] = True
-            hit[:, d] = matched & counts[best]
+            hit[:, d] = matched
         if ordinary < len(crowd):
             ignored[:, d] = ~matched & (overlaps[d, ordinary:].max() >= limits)

@@ -131,7 +131,6 @@ def native_engine(
         _doubles(truth.boxes_xywh[gt_kept]),
         _doubles(truth.areas[gt_kept]),
         truth.crowd[gt_kept].astype(np.uint8),
-        truth.nameless[gt_kept].astype(np.uint8),
         categories,
         thresholds,
         IOU_THRESHOLDS,
@@ -160,7 +159,7 @@ def native_library() -> ctypes.CDLL:
     count: Any = ctypes.c_int64
     number: Any = ctypes.c_int
     detections = [count, integers, integers, doubles, doubles]
-    objects = [count, integers, integers, doubles, doubles, flags, flags]
+    objects = [count, integers, integers, doubles, doubles, flags]
     settings = [count, number, doubles, number, doubles, number, doubles, number, integers, number]
     library.coco_evaluate.argtypes = [*detections, *objects, *settings, doubles, doubles]
     library.coco_evaluate.restype = number

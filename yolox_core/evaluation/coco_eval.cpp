@@ -33,7 +33,6 @@ struct Problem {
     const double *gt_box;
     const double *gt_area;
     const uint8_t *gt_crowd;
-    const uint8_t *gt_nameless;
     std::vector<int64_t> gt_order, gt_start;
     int64_t categories;
     int thresholds, recalls, areas, limits;
@@ -195,7 +194,7 @@ class Category {
             taken[match] = 1;
             Fate &fate = fates[d * p.areas + a];
             if (ignore[match]) fate.ignored |= bit;
-            if (!p.gt_nameless[objects[g0 + match]]) fate.found |= bit;
+            fate.found |= bit;
         }
     }
 
@@ -260,13 +259,13 @@ class Category {
 extern "C" int coco_evaluate(int64_t det_count, const int64_t *det_image, const int64_t *det_category,
                              const double *det_box, const double *det_score, int64_t gt_count,
                              const int64_t *gt_image, const int64_t *gt_category, const double *gt_box,
-                             const double *gt_area, const uint8_t *gt_crowd, const uint8_t *gt_nameless,
+                             const double *gt_area, const uint8_t *gt_crowd,
                              int64_t categories, int thresholds, const double *threshold, int recalls,
                              const double *recall, int areas, const double *area_range, int limits,
                              const int64_t *max_dets, int threads, double *precision_out,
                              double *recall_out) try {
     Problem problem{det_image,  det_box,   det_score,  {},        {},          gt_image, gt_box,
-                    gt_area,    gt_crowd,  gt_nameless, {},       {},          categories, thresholds,
+                    gt_area,    gt_crowd,  {},         {},        categories,  thresholds,
                     recalls,    areas,     limits,     threshold, recall,      area_range, max_dets,
                     precision_out, recall_out};
     group(det_count, det_category, categories, problem.det_order, problem.det_start);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -22,8 +19,7 @@ class GroundTruth:
 
     image_ids, category_ids: sorted ids of the file. The other arrays have one row per object, in file
     order: images, categories: (G,) ids. boxes_xywh: (G, 4) and areas: (G,) in pixels. crowd: (G,) whether
-    the box surrounds a crowd. nameless: (G,) whether the annotation's id is 0, which pycocotools cannot
-    tell from "not matched".
+    the box surrounds a crowd.
     """
 
     image_ids: NDArray[np.int64]
@@ -33,7 +29,6 @@ class GroundTruth:
     boxes_xywh: NDArray[np.float64]
     areas: NDArray[np.float64]
     crowd: NDArray[np.bool_]
-    nameless: NDArray[np.bool_]
 
 
 def load_ground_truth(annotation_file: Path | str) -> GroundTruth:
@@ -47,8 +42,10 @@ def load_ground_truth(annotation_file: Path | str) -> GroundTruth:
 
 
 def read_annotations(annotation_file: Path | str) -> dict[str, Any]:
-    """The JSON of an annotation file with ``iscrowd`` (0), ``area`` (width × height), ``info`` and, where one
-    annotation has none, ``id`` (from 1) filled in.
+    """The JSON of an annotation file with ``iscrowd`` (0), ``area`` (width × height) and ``info`` filled in.
+
+    Annotations are numbered from 1 where one has no ``id``, or 0, as exports that count from 0 have it:
+    pycocotools takes 0 for "no match", and the object would count as never found.
 
     Raises ValueError naming what is missing.
     """
@@ -61,7 +58,7 @@ def read_annotations(annotation_file: Path | str) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{annotation_file} is not a COCO annotation file: no {', '.join(sorted(missing))}")
     data.setdefault("info", {})
-    if not all("id" in annotation for annotation in data["annotations"]):
+    if not all(annotation.get("id") for annotation in data["annotations"]):
         for number, annotation in enumerate(data["annotations"], start=1):
             annotation["id"] = number
     for annotation in data["annotations"]:
@@ -80,13 +77,6 @@ def _load(path: Path, modified_ns: int, size: int) -> GroundTruth:
     annotations = _as_pycocotools_sees(
         data["annotations"], set(image_ids.tolist()), set(category_ids.tolist())
     )
-    nameless = _column(annotations, "id", np.int64) == 0
-    if nameless.any():
-        log.warning(
-            "%s: annotation id 0 counts as never found (COCO's own evaluation takes it for 'no match'); "
-            "number annotations from 1",
-            path,
-        )
     return GroundTruth(
         image_ids,
         category_ids,
@@ -95,7 +85,6 @@ def _load(path: Path, modified_ns: int, size: int) -> GroundTruth:
         _column(annotations, "bbox", np.float64).reshape(-1, 4),
         _column(annotations, "area", np.float64),
         _column(annotations, "iscrowd", np.int64) != 0,
-        nameless,
     )
 
 

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from roadmap.record import RunFolder
 from roadmap.text_table import aligned
 from slurm import announce, steer
+from slurm.attach import attach
 from slurm.check import preflight
 from slurm.client import SlurmError
+from slurm.logs import follow, log_of, tail
 from slurm.overview import Overview, RunStatus, overview, studies
 from slurm.ownership import whose
 from slurm.probe import probe
+from slurm.rescue import holder_of, set_aside, why_not
 from slurm.site import load_site, site_names
 from slurm.submission import read_submissions
 from slurm.throttle import balance, set_limit
@@ -25,6 +29,8 @@ _EPILOG = """\
 examples:
   python -m slurm status                                 every run of every study
   python -m slurm logs --only simota --seed 0            the tail of its log
+  python -m slurm logs --stage simota --follow           and what is added, until it is over
+  python -m slurm attach --stage simota --seed 0         a shell beside it
   python -m slurm throttle 4                             four runs of a study at a time, from now on
   python -m slurm retry --study roadmap                  what ended without a result, once more
   python -m slurm resubmit --study roadmap               what is missing, but for what failed or was cancelled
@@ -72,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     logs = _command(commands, "logs", _logs, "the tail of a run's log")
     _selection(logs)
     logs.add_argument("--lines", type=int, default=40, metavar="N", help="lines to show (default 40)")
+    logs.add_argument("--follow", action="store_true", help="and what is added, until the runs are over")
+    attach = _command(
+        commands, "attach", _attach, "a shell beside a running run, or a command: -- nvidia-smi"
+    )
+    _selection(attach)
+    attach.add_argument("words", nargs="*", metavar="COMMAND", help="default: a shell")
+    rescue = _command(
+        commands, "rescue", _rescue, "set aside locks whose holder's job is over, by what Slurm says"
+    )
+    _selection(rescue)
+    rescue.add_argument("--dry-run", action="store_true", help="only say which")
     _selection(
         _command(commands, "cancel", _cancel, "cancel runs in the queue; a checkpoint is written first")
     )
@@ -189,14 +206,17 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
-    rows = [(each, row) for each, selected in _found(options) for row in selected]
+    if options.follow:
+        if options.json:
+            raise ValueError("--follow prints lines as they come: leave --json away")
+        follow(lambda: _chosen(options), options.runs, options.lines)
+        return 0
     shown = []
-    for each, row in rows:
-        paths = row.submission.logs(row.submission.index_of(row.run) or 0) if row.submission else []
-        path = paths[-1] if paths else options.runs / each.study / row.run / "log.txt"
-        if path.exists():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-options.lines :]
-            shown.append({"study": each.study, "run": row.run, "path": str(path), "lines": lines})
+    for study, row in _chosen(options):
+        path = log_of(row, options.runs, study)
+        if path is not None:
+            lines = tail(path, options.lines)
+            shown.append({"study": study, "run": row.run, "path": str(path), "lines": lines})
     if options.json:
         print(json.dumps(shown, indent=1))
     else:
@@ -206,6 +226,38 @@ def _logs(options: argparse.Namespace) -> int:
     if not shown:
         print("no logs yet", file=sys.stderr)
     return 0 if shown else 1
+
+
+def _chosen(options: argparse.Namespace) -> list[tuple[str, RunStatus]]:
+    """Study and row of each chosen run."""
+    return [(each.study, row) for each, selected in _found(options) for row in selected]
+
+
+def _attach(options: argparse.Namespace) -> int:
+    attach([row for _, row in _chosen(options)], options.words)
+    return 0
+
+
+def _rescue(options: argparse.Namespace) -> int:
+    answers = []
+    for study, row in _chosen(options):
+        folder = RunFolder(options.runs / study / row.run)
+        if row.state == "finished" or not folder.is_locked():
+            continue
+        holder = holder_of(folder)
+        reason = why_not(holder) if holder else "its lock does not say who holds it"
+        kept = None if reason or options.dry_run else set_aside(folder)
+        answers.append(
+            {"run": row.run, "holder": str(holder), "left_alone": reason, "lock": kept and str(kept)}
+        )
+        if not options.json:
+            done = f"left alone: {reason}" if reason else f"kept as {kept}" if kept else "would be set aside"
+            print(f"{row.run}: the lock of {holder or 'an unknown process'}: {done}")
+    if options.json:
+        print(json.dumps(answers, indent=1))
+    elif not answers:
+        print("no run is locked")
+    return 0
 
 
 def _cancel(options: argparse.Namespace) -> int:

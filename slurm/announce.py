@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from roadmap.redaction import public, public_text
@@ -15,9 +16,9 @@ from slurm.quoting import shell
 from slurm.site import Site
 from slurm.submit import Outcome
 
-_HEADINGS = ("run", "state", "epoch", "AP", "left", "job", "node", "attempts", "last end")
+_HEADINGS = ("run", "state", "epoch", "AP", "left", "GPU-h", "job", "node", "attempts", "last end")
 #: Columns of numbers, set flush right.
-_NUMBERS = (2, 3, 4, 7)
+_NUMBERS = (2, 3, 4, 5, 8)
 
 
 def status_table(found: Overview, rows: Sequence[RunStatus]) -> str:
@@ -27,7 +28,9 @@ def status_table(found: Overview, rows: Sequence[RunStatus]) -> str:
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
     summary = ", ".join(f"{count} {state}" for state, count in counts.items()) or "no runs"
-    lines = [f"study {found.study}: {summary}", table]
+    used = [row.gpu_hours for row in rows if row.gpu_hours is not None]
+    total = f"; {sum(used):.1f} GPU-hours used" if used else ""
+    lines = [f"study {found.study}: {summary}{total}", table]
     if found.report_jobs:
         lines.append(f"report: job {', '.join(found.report_jobs)}")
     if found.report_failure:
@@ -92,4 +95,11 @@ def _cells(row: RunStatus) -> tuple[str, ...]:
     ap = "" if done.ap is None else f"{done.ap:.1f}"
     left = "" if row.state == "finished" else duration(done.seconds_left)
     attempts = str(row.attempts) if row.attempts else ""
-    return (row.run, row.state, epoch, ap, left, row.job, row.node, attempts, row.last_end)
+    used = "" if row.gpu_hours is None else f"{row.gpu_hours:.1f}"
+    planned = f"expected to start {_moment(row.expected_start)}" if row.expected_start else ""
+    last_end = "; ".join(part for part in (row.last_end, planned) if part)
+    return (row.run, row.state, epoch, ap, left, used, row.job, row.node, attempts, last_end)
+
+
+def _moment(iso: str) -> str:
+    return datetime.fromisoformat(iso).strftime("%d %b %H:%M")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 # fmt: off
@@ -132,6 +133,36 @@ def accounting(names: Sequence[str], since: str) -> list[Job] | None:
     return [job for job in found if job is not None]
 
 
+def expected_starts(names: Sequence[str]) -> dict[str, str]:
+    """When Slurm expects jobs of these names to start: id -> ISO 8601, without those it does not plan yet.
+
+    Raises SlurmError when Slurm does not answer.
+    """
+    if not names:
+        return {}
+    options = ["--noheader", "--all", "--array", "--states=PENDING", "--format=%F|%K|%S"]
+    rows = [line.split("|") for line in _run(["squeue", *options, *_named(names)]).splitlines()]
+    planned = {
+        f"{row[0]}_{row[1]}" if row[1].isdigit() else row[0]: row[2]
+        for row in rows
+        if len(row) == 3 and _told(row[2])
+    }
+    return {job: datetime.fromisoformat(start).astimezone().isoformat() for job, start in planned.items()}
+
+
+def raw_id(task: str) -> int:
+    """The number that Slurm gives an array task beside ``<job>_<index>``. Raises SlurmError."""
+    answer = _run(["squeue", "--noheader", "--all", "--format=%A", f"--jobs={task}"]).split()
+    if len(answer) != 1 or not answer[0].isdigit():
+        raise SlurmError(f"squeue answered {answer!r} instead of one job id for {task}")
+    return int(answer[0])
+
+
+def host_names(nodes: str) -> list[str]:
+    """Slurm's ``node[1-3]`` as single names. Raises SlurmError."""
+    return _run(["scontrol", "show", "hostnames", nodes]).split()
+
+
 def job_state(number: int) -> Job | None:
     """A plain job, None when Slurm knows it no more; asks for this job only, not for the whole queue.
 
@@ -232,7 +263,7 @@ def _open_choices(script: Path) -> frozenset[str]:
     return frozenset(name for name, option in _WHERE.items() if option not in given)
 
 
-def _environment(kept: frozenset[str]) -> dict[str, str]:
+def clean_environment(kept: frozenset[str] = frozenset()) -> dict[str, str]:
     """Ours, without the user's own formats, filters and defaults of Slurm's commands, and without what a job
     that we are in got from Slurm, for a job that it submits would take that over.
     """
@@ -251,7 +282,7 @@ def _run(command: Sequence[str], kept: frozenset[str] = frozenset()) -> str:
             text=True,
             check=False,
             timeout=_PATIENCE,
-            env=_environment(kept),
+            env=clean_environment(kept),
         )
     except FileNotFoundError as error:
         raise SlurmError(f"{command[0]} is not on PATH; is this a login node of the cluster?") from error

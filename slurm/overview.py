@@ -6,8 +6,8 @@ What cannot be known is ``unknown``, and never taken for dead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from slurm.history import (
 )
 from slurm.ownership import whose
 from slurm.progress import Progress, progress
+from slurm.rescue import holder_of
 from slurm.submission import Submission, Task, read_submissions
+from slurm.usage import gpu_hours
 
 #: States in which a run is over without a result, by our word for Slurm's.
 _ENDINGS = {
@@ -61,6 +63,8 @@ class RunStatus:
     longer in the queue), ``unreadable`` (its result can't be used; ``last_end`` says why), ``unknown``, or
     ``unknown (WORD)`` for a word of Slurm's that we do not know. attempts: starts on record.
     last_end: how the last attempt ended. job: id of its latest job. submission: the one it came from.
+    gpu_hours: used so far, by all attempts; None when Slurm never started it. expected_start: of a pending
+    one, ISO 8601; empty when Slurm does not plan it yet.
     """
 
     run: str
@@ -75,6 +79,8 @@ class RunStatus:
     submission: Submission | None
     task: Task | None
     active_job: str = ""
+    gpu_hours: float | None = None
+    expected_start: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: one object per run."""
@@ -88,6 +94,8 @@ class RunStatus:
             "node": self.node or None,
             "attempts": self.attempts,
             "last_end": self.last_end or None,
+            "gpu_hours": self.gpu_hours,
+            "expected_start": self.expected_start or None,
             "submission": self.submission.id if self.submission else None,
         }
 
@@ -122,7 +130,7 @@ def overview(study: str, runs: Path) -> Overview:
     slurm = _Slurm(queued, accounted, hidden)
     rows = [_row(runs / study / name, place, slurm, notes) for name, place in where.items()]
     rows = [row for row in rows if not (row.state == "missing" and is_superseded(row, submissions))]
-    rows = _in_order(rows, runs / study)
+    rows = _with_usage(_with_starts(_in_order(rows, runs / study), submissions, notes), submissions)
     names = {s.report_name for s in submissions}
     reports = tuple(job.id for job in queued or () if job.name in names and not job.ended)
     return Overview(study, tuple(rows), reports, tuple(notes), _report_failure(submissions, slurm))
@@ -138,6 +146,32 @@ def _in_order(rows: Sequence[RunStatus], folder: Path) -> list[RunStatus]:
         return list(rows)
     last = len(study.arms) + 1
     return sorted(rows, key=lambda row: (study.place(row.arm) or last, row.seed))
+
+
+def _with_starts(
+    rows: list[RunStatus], submissions: Sequence[Submission], notes: list[str]
+) -> list[RunStatus]:
+    """Pending rows with the time at which Slurm expects to start them."""
+    if not any(row.state == "pending" for row in rows):
+        return rows
+    try:
+        starts = client.expected_starts([submission.job_name for submission in submissions])
+    except client.SlurmError as error:
+        notes.append(f"Slurm did not tell when runs may start: {error}")
+        return rows
+    return [replace(row, expected_start=starts.get(row.active_job, "")) for row in rows]
+
+
+def _with_usage(rows: list[RunStatus], submissions: Sequence[Submission]) -> list[RunStatus]:
+    moment = datetime.now(UTC)
+
+    def used(row: RunStatus) -> float | None:
+        try:
+            return gpu_hours(row.run, submissions, row.state in ("running", "completing"), moment)
+        except OSError:  # a colleague's, closed
+            return None
+
+    return [replace(row, gpu_hours=used(row)) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -336,7 +370,8 @@ def _state(
         waits = f"waits: {job.reason}" if job.state == "PENDING" and job.reason else ""
         return job.state.lower(), "; ".join(part for part in (last_end, waits) if part)
     if folder.is_locked():
-        return "running", last_end
+        holder = holder_of(folder)
+        return "running", last_end or f"locked by {holder or 'another process'}"
     if place is not None and place.index is None:
         return "waiting", "the cluster took no more jobs of this account"
     if place is not None and not is_over(history):

@@ -80,7 +80,8 @@ class Counter:
         write_json(self.folder.path / "recipe.json", identity_of(self.run))
         number = 1 + sum(event["event"] == "start" for event in self.folder.attempts())
         (self.folder.path / "failure.json").unlink(missing_ok=True)
-        self._event("start", number, host=socket.gethostname(), pid=os.getpid())
+        job = os.environ.get("SLURM_JOB_ID")
+        self._event("start", number, host=socket.gethostname(), pid=os.getpid(), slurm_job=job)
         try:
             self._count(number)
         except Stopped:

@@ -59,11 +59,40 @@ def kill_of_a_training_process(lab: Laboratory) -> None:
     """kill -9: the script sees a kill without a cause of the run's own and requeues the task."""
     submission = lab.submit("killed", 2, pause=0.1)
     lab.wait_for_epoch("killed")
+    _a_command_beside_it(lab)
     lab.kill("killed")
     lab.wait_until_over("killed")
     lab.assert_finished("killed", 2)
     assert lab.requeues(submission) == ["killed"]
     assert [lab.starts("killed", seed) for seed in range(2)] == [2, 1]
+
+
+def _a_command_beside_it(lab: Laboratory) -> None:
+    """``python -m slurm attach``: a step of the same job, though the run has all its processors."""
+    words = [
+        sys.executable,
+        "-m",
+        "slurm",
+        "attach",
+        "--study",
+        "killed",
+        "--seed",
+        "0",
+        "--runs",
+        str(lab.runs),
+    ]
+    command = ["--", "printenv", "SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"]
+    done = subprocess.run(
+        [*words, *command],
+        cwd=ROOT,
+        env=lab.cluster.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    attempt = lab.folder("killed").attempts()[0]
+    assert done.stdout.split()[:1] == [attempt["slurm_job"]], (done.stdout, done.stderr)
 
 
 @drill

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -366,13 +368,64 @@ def test_status_as_table_and_json(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study roadmap: 1 running, 1 pending"
     assert re.split("  +", lines[1]) == [
-        *["run", "state", "epoch", "AP", "left", "job", "node", "attempts", "last end"]
+        *["run", "state", "epoch", "AP", "left", "GPU-h", "job", "node", "attempts", "last end"]
     ]
     assert lines[2].split() == [make_task().run, "running", "10/24", "10.0", "14m", "101_0", "node7", "1"]
     assert main(["status", "--runs", str(runs), "--seed", "0", "--json"]) == 0
     (only,) = json.loads(capsys.readouterr().out)
     assert only["study"] == "roadmap"
     assert (only["epoch"], only["epochs"], only["seconds_left"], only["job"]) == (10, 24, 840.0, "101_0")
+
+
+def test_when_a_pending_run_may_start(
+    fake: FakeSlurm, sent: Submission, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.queue(f"{sent.job_name}|101|0|PENDING||Resources", f"{sent.job_name}|101|1|PENDING||Priority")
+    fake.answer("squeue --states=PENDING", out="101|0|2031-05-06T07:08:09\n101|1|N/A\n102|N/A|N/A\n")
+    first, second = overview("roadmap", runs).runs
+    assert first.expected_start.startswith("2031-05-06T07:08:09")
+    assert datetime.fromisoformat(first.expected_start).tzinfo is not None
+    assert second.expected_start == ""
+    assert main(["status", "--runs", str(runs)]) == 0
+    assert "waits: Resources; expected to start 06 May 07:08\n" in capsys.readouterr().out
+
+
+def test_gpu_hours_by_hand(
+    fake: FakeSlurm, site: Site, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On four GPUs: half an hour that ended, an hour until Slurm started it anew (its node had died), and a
+    quarter of an hour of a later submission: seven GPU-hours.
+    """
+    four = dataclasses.replace(site, gpus_per_node=2, nodes=2)
+    first = [("start", "10:00"), ("end", "10:30"), ("idle", "10:30"), ("start", "11:00"), ("start", "12:00")]
+    for moments in (
+        [*first, ("end", "12:00")],
+        [("start", "20:00"), ("cancel", "20:15"), ("end", "20:16")],
+    ):
+        submission = submit("roadmap", [make_task("simota", 0)], four, runs, ()).submission
+        assert submission is not None
+        with (submission.folder / "history" / "0.tsv").open("a") as file:
+            for event, time in moments:
+                file.write(f"2025-01-01T{time}:00Z\t101_0\tnode1\t0\t{event}\t0\t\n")
+    assert row(runs).gpu_hours == pytest.approx(4 * (0.5 + 1 + 0.25))
+    submit("roadmap", [make_task("simota", 1)], four, runs, ())
+    assert row(runs, 1).gpu_hours is None
+    assert main(["status", "--runs", str(runs)]) == 0
+    assert "study roadmap: 1 cancelled, 1 missing; 7.0 GPU-hours used\n" in capsys.readouterr().out
+
+
+def test_an_attempt_under_way_counts_until_now(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
+    start_run(runs)
+    began = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    (sent.folder / "history" / "0.tsv").write_text(f"{began}\t101_0\tnode1\t0\tstart\t0\t\n")
+    fake.queue(f"{sent.job_name}|101|0|RUNNING|node7|")
+    assert row(runs).gpu_hours == pytest.approx(2, abs=0.05)
+    log = sent.folder / "logs" / "101_0.log"
+    log.write_text("")
+    written = (datetime.now(UTC) - timedelta(hours=1)).timestamp()
+    os.utime(log, (written, written))
+    fake.queue()  # its node died an hour ago
+    assert row(runs).gpu_hours == pytest.approx(1, abs=0.05)
 
 
 def test_logs_show_the_tail_of_the_latest_job(

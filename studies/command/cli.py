@@ -30,6 +30,11 @@ from studies.command.plan import Plan, arm_rows, folder_arguments, make_plan, pl
 
 log = logging.getLogger(__name__)
 
+#: PyTorch's generators take 64 bits, others fewer; nobody needs more seeds than these.
+MAX_SEED = 2**32 - 1
+#: More data processes than this are a slip of the finger.
+MAX_WORKERS = 256
+
 
 def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     """Options of a study's command line. command: what the user types."""
@@ -48,7 +53,7 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
         help=f"these {study.noun}s; may be repeated; default: all, in order ({', '.join(study.names)})",
     )
     seeds = what.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, metavar="N", help="run seed N (default 0)")
+    seeds.add_argument("--seed", type=_seed, metavar="N", help="run seed N (default 0)")
     seeds.add_argument("--seeds", type=_positive, metavar="N", help="run the N seeds 0 … N-1")
     what.add_argument(
         "--data",
@@ -132,7 +137,12 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
 def add_runtime(parser: argparse._ActionsContainer) -> None:
     """Options that change how a run is carried out and not what comes out."""
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    parser.add_argument("--workers", type=int, metavar="N", help="data processes per training process")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="data processes per training process; 0: none; default: by the cores",
+    )
     parser.add_argument(
         "--cache",
         metavar="DIR",
@@ -286,6 +296,7 @@ def _one_by_one(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> d
 
 
 def _several_at_once(plan: Plan, options: argparse.Namespace, stop: StopRequest) -> dict[str, int]:
+    from studies.attempt.share import visible_devices
     from studies.command.parallel import Job, run_jobs
 
     if plan.data is None:
@@ -293,7 +304,7 @@ def _several_at_once(plan: Plan, options: argparse.Namespace, stop: StopRequest)
 
         ensure_shapes_dataset(embedded_folder())  # once, before every job would wait for it
     jobs = [Job(p.folder, folder_arguments(p, options), p.run.recipe.training.epochs) for p in plan.planned]
-    return run_jobs(jobs, options.jobs, stop)
+    return run_jobs(jobs, options.jobs, stop, visible_devices(options.device))
 
 
 def _report(plan: Plan, tracking: str | None) -> Any:
@@ -342,6 +353,20 @@ def is_main_process() -> bool:
     """Whether this process is the first of those that work together."""
     rank = "SLURM_PROCID" if os.environ.get("YOLOX_DISTRIBUTED") == "slurm" else "RANK"
     return os.environ.get(rank, "0") == "0"
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MAX_SEED:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {MAX_SEED}, not {text}")
+    return value
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be from 0 (none) to {MAX_WORKERS}, not {text}")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -7,7 +7,6 @@ nearly twice as much as one run of two threads (docs/log.md).
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from roadmap.record import RunFolder
-from studies.attempt.stopping import INTERRUPTED
+from studies.attempt.share import job_environment
+from studies.attempt.stopping import FAILED, INTERRUPTED
 
 log = logging.getLogger(__name__)
 
@@ -36,42 +36,57 @@ class Job:
     epochs: int
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int, should_stop: Callable[[], bool]) -> dict[str, int]:
-    """Carry out all jobs, ``at_once`` at a time; exit status by run name.
+@dataclass(frozen=True)
+class _Running:
+    """A job and its process. slot: its place among those at work, from 0."""
+
+    job: Job
+    slot: int
+    process: subprocess.Popen[bytes]
+
+
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, should_stop: Callable[[], bool], devices: Sequence[str] = ()
+) -> dict[str, int]:
+    """Carry out all jobs, ``at_once`` at a time; exit status by run name. Each has its share of the cores,
+    unless the user decided, and of the GPUs in ``devices`` one to itself while there are enough.
 
     A progress bar counts finished epochs over all runs. When ``should_stop``, running jobs are asked to
     write a checkpoint and leave, and no further one starts. What a job prints goes to console.txt in its
     folder; its last lines are shown when it fails.
     """
-    waiting, running, statuses = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]](), dict[str, int]()
-    environment = _environment(at_once)
+    waiting, statuses = list(jobs), dict[str, int]()
+    running: list[_Running] = []
     stopping = False
     bar = tqdm(
-        total=sum(job.epochs for job in jobs), desc=f"{len(jobs)} runs", unit="epoch", dynamic_ncols=True
+        total=sum(job.epochs for job in jobs),
+        desc=f"{len(jobs)} runs",
+        unit="epoch",
+        dynamic_ncols=True,
+        disable=None,  # not into a file, where every step of the bar would be a line
     )
     with bar, logging_redirect_tqdm():
         while waiting or running:
             if should_stop() and not stopping:
                 stopping, waiting = True, []
-                for _, process in running:
-                    process.send_signal(signal.SIGTERM)
+                for one in running:
+                    one.process.send_signal(signal.SIGTERM)
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                running.append((job, _start(job, environment)))
-            for job, process in [pair for pair in running if pair[1].poll() is not None]:
-                running.remove((job, process))
-                statuses[job.folder.name] = process.returncode
-                _announce(job, process.returncode)
-            _show(bar, jobs, [job for job, _ in running])
+                slot = min(set(range(at_once)) - {one.slot for one in running})
+                try:
+                    running.append(_Running(job, slot, _start(job, job_environment(slot, at_once, devices))))
+                except OSError as error:
+                    log.error("%s was not started: %s", job.folder.name, error)
+                    statuses[job.folder.name] = FAILED
+            for one in [one for one in running if one.process.poll() is not None]:
+                running.remove(one)
+                statuses[one.job.folder.name] = one.process.returncode
+                _announce(one.job, one.process.returncode)
+            _show(bar, jobs, [one.job for one in running])
             if running:
                 time.sleep(_POLL_SECONDS)
     return statuses
-
-
-def _environment(at_once: int) -> Mapping[str, str]:
-    """Each job gets its share of the cores, unless the user decided."""
-    threads = max(1, len(os.sched_getaffinity(0)) // at_once)
-    return {"OMP_NUM_THREADS": str(threads)} | os.environ
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -17,12 +17,13 @@ from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.fitting import fitted
 from roadmap.planned import Inputs, write_planned
-from roadmap.protocols import IMAGENET, Deviation, deviations
+from roadmap.protocols import FINE_TUNE, IMAGENET, Deviation, deviations
 from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
 from yolox_core.config import annotation_file
+from yolox_core.seal import is_pytorch_file
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,12 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
         )
     runs = Path(options.runs)
     recipes = [(arm.name, arm.resolve(setting), arm.reference()) for arm in arms]
+    if options.imagenet_weights and not any(recipe.training.pretrained for _, recipe, _ in recipes):
+        names = ", ".join(arm.name for arm in arms)
+        raise ValueError(
+            f"--imagenet-weights: none of {names} starts from ImageNet; leave it out, or give --weights FILE "
+            "to start from a checkpoint"
+        )
     planned = tuple(
         plan_run(Run(study.name, name, seed, recipe), reference, runs)
         for seed in chosen_seeds(options)
@@ -130,7 +137,11 @@ def make_setting(
             "The paper's protocol is made for 118,287 images; on %d, --protocol small suits better.",
             dataset.train_images,
         )
-    identity = file_identity(weights) if weights else ""
+    if protocol.name.startswith(FINE_TUNE.name) and not options.weights:
+        raise ValueError(
+            f"--protocol {protocol.name} goes on from a checkpoint: give --weights FILE, or choose another"
+        )
+    identity = checkpoint_identity(weights) if weights else ""
     return Setting(
         protocol,
         dataset,
@@ -161,6 +172,14 @@ def file_identity(file: Path) -> str:
             return hashlib.file_digest(content, "sha256").hexdigest()[:12]
     except OSError as error:
         raise ValueError(f"weights file {file}: {error.strerror}") from error
+
+
+def checkpoint_identity(file: Path) -> str:
+    """:func:`file_identity` of a file that begins as PyTorch's do. Raises ValueError for another."""
+    identity = file_identity(file)
+    if not is_pytorch_file(file):
+        raise ValueError(f"weights file {file} is no PyTorch checkpoint; give a .pth or .pt file")
+    return identity
 
 
 def arm_rows(study: Study) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from studies.command.cli import main
+from studies.roadmap import STUDY
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "studies.roadmap": (["--help"], ["--list"], ["--list-settings"], ["--dry-run", "--launcher", "local"]),
@@ -104,6 +107,35 @@ def test_mistakes_are_named(arguments: list[str], variables: dict[str, str], mes
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "-1"], "argument --seed: must be from 0 to 4294967295, not -1"),
+        (["--seed", str(10**30)], "argument --seed: must be from 0 to 4294967295"),
+        (["--workers", "-3"], "argument --workers: must be from 0 (none) to 256, not -3"),
+        (["--data", ""], "--data is empty; give a folder, or --embedded"),
+        (["--embedded", "--data", "x"], "--embedded is a dataset of its own; leave out --data"),
+        (["--weights", "{text}"], "is no PyTorch checkpoint; give a .pth or .pt file"),
+        (["--protocol", "fine-tune"], "--protocol fine-tune goes on from a checkpoint: give --weights"),
+        (
+            ["--imagenet-weights", "{pth}"],
+            "--imagenet-weights: none of simota starts from ImageNet",
+        ),
+    ],
+)
+def test_slips_are_named(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"text": tmp_path / "notes.txt", "pth": tmp_path / "darknet.pth"}
+    files["text"].write_text("weights, one day", encoding="utf-8")
+    files["pth"].write_bytes(b"PK\x03\x04 as far as planning looks")
+    words = [word.format(**files) for word in arguments]
+    with pytest.raises(SystemExit) as stopped:
+        main(STUDY, ["--dry-run", "--only", "simota", "--launcher", "local", *words])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_sbatch_without_a_cluster(tmp_path: Path) -> None:

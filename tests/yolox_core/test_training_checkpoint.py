@@ -12,7 +12,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from yolox_core.training.checkpoint import BrokenCheckpointError, CheckpointStore, verify
+from yolox_core.seal import BrokenCheckpointError, verify
+from yolox_core.training.checkpoint import CheckpointStore
+
+
+@pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), OSError(122, "quota")])
+def test_a_full_disk_is_said_in_words_that_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: OSError
+) -> None:
+    def full(*_: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"best\.pt: no space is left on the disk; make room and run the same"):
+        CheckpointStore(tmp_path).save_best({"epoch": 1})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
@@ -183,7 +197,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_an_error_that_spoils_nothing(small_disk: Path) -> None:
     store = CheckpointStore(small_disk)
     store.save({"value": 1}, 1)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"iteration-000000002\.pt: no space is left on the disk; make room"):
         store.save({"value": torch.zeros(2**20)}, 2)
     assert store.load_latest() == {"value": 1}
     assert [p.name for p in small_disk.iterdir()] == ["iteration-000000001.pt"], "no temporary file is left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import pickle
 from collections import OrderedDict
 from dataclasses import replace
@@ -27,6 +28,7 @@ from yolox_core.deploy.weights import (
     unofficial_parts,
 )
 from yolox_core.detector import Detector
+from yolox_core.training.checkpoint import CheckpointStore
 
 NANO = MODELS["yolox-nano"]
 DARKNET = replace(MODELS["yolox-darknet53"], depth=0.2, width=0.0625)
@@ -278,3 +280,34 @@ def test_the_released_nano_fills_every_tensor_and_comes_back_unchanged() -> None
     assert not report.unexpected
     assert len(report.loaded) == 642
     assert same(to_official(detector), read_state_dict(OFFICIAL_NANO))
+
+
+def test_pytorchs_advice_to_run_the_file_is_not_passed_on(tmp_path: Path) -> None:
+    text, code = tmp_path / "notes.pth", tmp_path / "code.pth"
+    text.write_text("these are no weights", encoding="utf-8")
+    torch.save({"model": pathlib.PurePosixPath("x")}, code)
+    for file, reason in (
+        (text, "notes.pth is no PyTorch checkpoint; give the"),
+        (code, "it holds pickled code .*PurePosixPath"),
+    ):
+        with pytest.raises(ValueError, match=reason) as caught:
+            read_state_dict(file)
+        assert "weights_only" not in str(caught.value)
+
+
+def test_a_checkpoint_that_holds_itself_holds_no_weights(tmp_path: Path) -> None:
+    content: dict[str, object] = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "cyclic.pth")
+    with pytest.raises(ValueError, match="holds no state dict"):
+        read_state_dict(tmp_path / "cyclic.pth")
+
+
+def test_damaged_weights_of_ours_are_noticed(tmp_path: Path) -> None:
+    path = CheckpointStore(tmp_path).save_best({"model": {"weight": torch.ones(5000)}, "epoch": 1})
+    assert list(read_state_dict(path)) == ["weight"]
+    content = bytearray(path.read_bytes())
+    content[9000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.pt is damaged: its content does not match its checksum"):
+        read_state_dict(path)

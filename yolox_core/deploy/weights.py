@@ -7,6 +7,8 @@ read as weights only: no code in them is ever run.
 from __future__ import annotations
 
 import _codecs
+import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from yolox_core.models.fpn import FeaturePyramid
 from yolox_core.models.heads import CoupledHead, DecoupledHead, OneToOneHead
 from yolox_core.models.layers import ConvBlock, DepthwiseConvBlock, SpatialPyramidPooling
 from yolox_core.models.pafpn import PathAggregation
+from yolox_core.seal import check_seal, is_pytorch_file
 
 #: Per module class: our name of a child -> the official one. Names not listed are the same.
 OFFICIAL_NAMES: dict[type[nn.Module], dict[str, str]] = {
@@ -185,17 +188,16 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
     Raises FileNotFoundError, and ValueError for a file that holds no tensors or more than plain data.
     """
+    check_seal(Path(path))
+    if not is_pytorch_file(Path(path)):
+        raise ValueError(f"{path} is no PyTorch checkpoint; give the .pth or .pt file that training wrote")
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except FileNotFoundError:
         raise
     except Exception as error:  # torch reports broken files with half a dozen types
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint of plain tensors ({reason}); "
-            "if it holds pickled code, save its state dict alone: torch.save(model.state_dict(), …)"
-        ) from error
+        raise ValueError(f"{path} cannot be read as a PyTorch checkpoint: {_what_is_wrong(error)}") from error
     tensors = _find_tensors(content)
     if tensors is None:
         places = ", ".join(NESTS)
@@ -204,6 +206,19 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     if any(name.startswith("dark2.") for name in state):  # the backbone alone, as for ImageNet
         state = {f"backbone.backbone.{name}": value for name, value in state.items()}
     return state
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """torch's reason, without its advice to load the file as a program (``weights_only=False``)."""
+    if code := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
+        return (
+            f"it holds pickled code ({code[1]}) and not tensors alone; save its state dict: "
+            "torch.save(model.state_dict(), …)"
+        )
+    words = str(error).strip().splitlines()
+    return "it is damaged" + (
+        f" ({words[0]})" if words and not isinstance(error, pickle.UnpicklingError) else ""
+    )
 
 
 def _translate(module: nn.Module, path: list[str]) -> list[str]:
@@ -237,11 +252,12 @@ def _darknet53_names(backbone: DarkNet53) -> dict[str, str]:
     return names | {f"pyramid.{k}": f"dark5.{len(last) + k}" for k in range(len(backbone.pyramid))}
 
 
-def _find_tensors(content: Any) -> dict[str, Tensor] | None:
-    if not isinstance(content, Mapping):
+def _find_tensors(content: Any, depth: int = 3) -> dict[str, Tensor] | None:
+    """depth: how many nests may lie in each other; a file may well hold itself."""
+    if not isinstance(content, Mapping) or not depth:
         return None
     for nest in NESTS:
-        found = _find_tensors(content.get(nest))
+        found = _find_tensors(content.get(nest), depth - 1)
         if found is not None:
             return found
     if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):

@@ -10,13 +10,13 @@ whenever that is, even if code, defaults or a protocol's file have changed by th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roadmap.protocols import Deviation
-from roadmap.recipe import Run, recipe_from_json, to_json
-from roadmap.record import SCHEMA, RunFolder, now, read_json, write_json
+from roadmap.recipe import Run, to_json
+from roadmap.record import SCHEMA, Identity, RunFolder, identity_from_json, now, read_json, write_json
 
 PLAN = "plan.json"
 
@@ -68,23 +68,18 @@ def write_planned(
 
 
 def write_identity(folder: RunFolder, run: Run, deviations: tuple[Deviation, ...]) -> None:
-    """Write recipe.json, unless there is one: what was recorded first is what runs."""
+    """Write recipe.json, unless there is one: what was recorded first is what runs.
+
+    Raises ValueError when the one that is there is not this run's.
+    """
     path = folder.path / "recipe.json"
-    if path.exists():
+    if not path.exists():
+        write_json(path, to_json(Identity.of(run, deviations)))
         return
-    write_json(
-        path,
-        {
-            "schema": SCHEMA,
-            "study": run.study,
-            "arm": run.arm,
-            "seed": run.seed,
-            "protocol": run.recipe.protocol,
-            "recipe_hash": run.recipe.hash,
-            "recipe": to_json(run.recipe),
-            "deviations": [asdict(d) for d in deviations],
-        },
-    )
+    try:
+        folder.verified(folder.identity())
+    except ValueError as error:
+        raise ValueError(f"{folder.path}: {error}") from error
 
 
 def read_planned(folder: RunFolder) -> PlannedRun:
@@ -96,23 +91,20 @@ def read_planned(folder: RunFolder) -> PlannedRun:
     commit = plan.get("commit")
     by = f"; commit {commit[:12]} planned it" if commit else ""
     try:
-        recipe = recipe_from_json(identity["recipe"])
-        run = Run(identity["study"], identity["arm"], identity["seed"], recipe)
-        deviations = tuple(Deviation(d["field"], d["paper"], d["here"]) for d in identity["deviations"])
-        recorded = identity["recipe_hash"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        recorded = identity_from_json(identity)
+    except ValueError as error:
         raise ValueError(
-            f"{path} cannot be carried out by this code: {reason}{by}; run it with the code that planned it, "
+            f"{path} cannot be carried out by this code: {error}{by}; run it with the code that planned it, "
             "or plan the study again"
         ) from error
-    if run.recipe.hash != recorded or run.name != folder.name or run.study != folder.study:
+    run = Run(recorded.study, recorded.arm, recorded.seed, recorded.recipe)
+    if run.recipe.hash != recorded.recipe_hash or run.name != folder.name or run.study != folder.study:
         raise ValueError(
-            f"{path} is of {run.study}/{run.name} and says its hash is {recorded}: the recipe was edited, or "
-            f"the folder was renamed{by}; put it back, or plan the study again"
+            f"{path} is of {run.study}/{run.name} and says its hash is {recorded.recipe_hash}: the recipe "
+            f"was edited, or the folder was renamed{by}; put it back, or plan the study again"
         )
     inputs = None
     if plan:
         data, weights = (Path(plan[key]) if plan.get(key) else None for key in ("data", "weights"))
         inputs = Inputs(data, weights, tuple(plan["splits"]) if plan.get("splits") else None)
-    return PlannedRun(run, deviations, inputs, commit)
+    return PlannedRun(run, recorded.deviations, inputs, commit)

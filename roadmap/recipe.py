@@ -15,10 +15,6 @@ from typing import Any
 from roadmap.typed import parse, to_json
 from yolox_core.config import Ingredients, ModelConfig, TrainConfig
 
-#: Training settings that recipes had once, and the value that all of them had: still part of the identity,
-#: so that earlier records keep their names. confidence: of the evaluations while training (decision 0014).
-RETIRED: dict[str, Any] = {"confidence": 0.01}
-
 
 @dataclass(frozen=True)
 class DatasetConfig:
@@ -54,9 +50,7 @@ class Recipe:
         Equal recipes have one hash. A field with a neutral value is left out as long as it has that value,
         so that records from before the field keep their names.
         """
-        content = to_json(self, identity=True)
-        content["training"] |= RETIRED
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(to_json(self, identity=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -77,13 +71,10 @@ class Run:
 
 def recipe_from_json(data: Any, where: str = "recipe") -> Recipe:
     """Inverse of :func:`to_json` for a recipe; a field that older records lack takes its neutral value, and
-    one that only they have is passed over.
+    a retired one that only they have is passed over.
 
     Raises ValueError naming every unknown, missing or impossible field.
     """
-    if isinstance(data, Mapping) and isinstance(data.get("training"), Mapping):
-        kept = {key: value for key, value in data["training"].items() if key not in RETIRED}
-        data = {**data, "training": kept}
     return parse(Recipe, data, where, whole=True)
 
 

@@ -30,7 +30,7 @@ from typing import IO, Annotated, Any
 from annotated_types import Ge, Gt, Interval
 
 from roadmap.protocols import Deviation
-from roadmap.recipe import DatasetConfig, Recipe, recipe_from_json
+from roadmap.recipe import DatasetConfig, Recipe, Run
 from roadmap.redaction import public
 from roadmap.typed import parse, to_json
 from yolox_core import files
@@ -192,6 +192,33 @@ class Result:
     latency: Latency | None = None
 
 
+@dataclass(frozen=True)
+class Identity:
+    """recipe.json: which run it is, its whole recipe, and how far that departs from the paper's."""
+
+    schema: Annotated[int, Ge(1)]
+    study: str
+    arm: str
+    seed: int
+    protocol: str
+    recipe_hash: str
+    recipe: Recipe
+    deviations: tuple[Deviation, ...]
+
+    @classmethod
+    def of(cls, run: Run, deviations: tuple[Deviation, ...]) -> Identity:
+        recipe = run.recipe
+        return cls(SCHEMA, run.study, run.arm, run.seed, recipe.protocol, recipe.hash, recipe, deviations)
+
+
+def identity_from_json(data: Any, where: str = "recipe.json") -> Identity:
+    """Read recipe.json's content, of this version or an older one. Raises ValueError naming what is wrong."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where} is missing or not a JSON object")
+    check_schema(data, where)
+    return parse(Identity, _with_arm(data), where, whole=True)
+
+
 def result_from_json(data: Any, where: str = "result.json") -> Result:
     """Read what :func:`write_result` wrote, or an older version of it.
 
@@ -296,24 +323,23 @@ class RunFolder:
                 raise ValueError(
                     f"result.json says {key} {getattr(result, key)!r}, recipe.json says {identity.get(key)!r}"
                 )
-        self.recipe(identity)
+        self.verified(identity)
         return identity, result
 
-    def recipe(self, identity: Mapping[str, Any]) -> Recipe:
-        """The recipe in recipe.json's content. Raises ValueError when it can't be read or its hash is
-        another than that of the record and of the folder's name.
+    def verified(self, content: Any) -> Identity:
+        """recipe.json's content. Raises ValueError when it can't be read, or its recipe's hash is another
+        than the record's and the folder's name say.
         """
-        check_schema(identity, "recipe.json")
-        recipe = recipe_from_json(identity.get("recipe"))
+        identity = identity_from_json(content)
         named = re.fullmatch(r".*-s\d+-([0-9a-f]{8})", self.name)
-        claims = {"recipe.json": identity.get("recipe_hash"), "the folder's name": named and named[1]}
+        claims = {"recipe.json": identity.recipe_hash, "the folder's name": named and named[1]}
         for place, claim in claims.items():
-            if claim not in (None, recipe.hash):
+            if claim not in (None, identity.recipe.hash):
                 raise ValueError(
-                    f"the recipe in recipe.json has the hash {recipe.hash}, {place} says {claim}; "
+                    f"the recipe in recipe.json has the hash {identity.recipe.hash}, {place} says {claim}; "
                     "it was edited or moved: put the original back, or move the folder away"
                 )
-        return recipe
+        return identity
 
     def failure(self) -> dict[str, Any] | None:
         """failure.json: kind, message, epoch, attempt; None unless the run stopped on its own."""

@@ -69,7 +69,7 @@ def to_json(value: Any, identity: bool = False) -> dict[str, Any]:
     """A dataclass as plain JSON, every value brought to its declared type: 1 is 1.0 where a float is
     declared, a tuple is a list.
 
-    identity: leave out the fields that have their neutral value.
+    identity: leave out the fields that have their neutral value, and add those that are no more.
     """
     result, types = {}, hints(type(value))
     for entry in fields(value):
@@ -78,7 +78,7 @@ def to_json(value: Any, identity: bool = False) -> dict[str, Any]:
         added = identity and NEUTRAL in entry.metadata
         if not (added and item == _as_declared(kind, entry.metadata[NEUTRAL], identity)):
             result[entry.name] = item
-    return result
+    return result | retired(type(value)) if identity else result
 
 
 def _as_declared(kind: Any, value: Any, identity: bool) -> Any:
@@ -135,7 +135,8 @@ def _completed(
     cls: type[Any], data: Mapping[str, Any], prefix: str, whole: bool, missing: list[str]
 ) -> dict[str, Any]:
     """The data with neutral values filled in; what is missing for good is added to ``missing``."""
-    result = dict(data)
+    gone = retired(cls)
+    result = {key: value for key, value in data.items() if key not in gone or value != gone[key]}
     for entry in fields(cls):
         inner = dataclass_of(hints(cls)[entry.name])
         if entry.name in data:
@@ -149,6 +150,11 @@ def _completed(
         elif whole and _has_default(entry):
             missing.append(prefix + entry.name)  # pydantic names those without a default
     return result
+
+
+def retired(cls: Any) -> dict[str, Any]:
+    """Fields that a dataclass had once, and the value that all its records have: part of their identity."""
+    return getattr(cls, "RETIRED", {})
 
 
 def _has_default(entry: Field[Any]) -> bool:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Gt, Interval, MultipleOf
 
@@ -231,6 +231,10 @@ class TrainConfig:
     augmentation (then with an L1 term) and with the learning rate at its floor. final_confidence: lowest
     score that counts in every evaluation, so that the best epoch is chosen by the figure that is reported.
     """
+
+    #: Fields of earlier records, and the value that all of them have; it stays part of the hash, so that they
+    #: keep their names. confidence: of the evaluations while training (docs/decisions/0014).
+    RETIRED: ClassVar[dict[str, Any]] = {"confidence": 0.01}
 
     epochs: Count = 300
     warmup_epochs: Whole = 5

@@ -12,6 +12,7 @@ from roadmap.record import (
     DatasetFacts,
     Figures,
     Hardware,
+    Identity,
     Latency,
     Profile,
     Result,
@@ -58,16 +59,7 @@ def result_of(run: Run, ap: float | None = 10.0, **changes: Any) -> Result:
 
 def identity_of(run: Run) -> dict[str, Any]:
     """The content of recipe.json."""
-    return {
-        "schema": SCHEMA,
-        "study": run.study,
-        "arm": run.arm,
-        "seed": run.seed,
-        "protocol": run.recipe.protocol,
-        "recipe_hash": run.recipe.hash,
-        "recipe": to_json(run.recipe),
-        "deviations": [],
-    }
+    return to_json(Identity.of(run, ()))
 
 
 def finish(folder: RunFolder, run: Run, ap: float | None = 10.0, **changes: Any) -> Result:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadmap.annotations import cached, load_annotations
+from roadmap.annotations import cached
+from roadmap.geometry import read_geometry
 from roadmap.recipe import DatasetConfig
 from yolox_core.config import YOLOV3_ANCHORS, AnchorShapes
 
@@ -57,7 +58,7 @@ def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: in
     def make() -> list[list[int]]:
         import numpy as np
 
-        shapes = box_shapes(load_annotations(annotations), side)
+        shapes = read_geometry(annotations).shapes * side
         if not len(shapes):
             log.warning("%s has no boxes in images of stated size to cluster anchors on", annotations)
             return []
@@ -68,36 +69,6 @@ def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: in
         tuple((int(width), int(height)) for width, height in found[start : start + per_level])
         for start in range(0, len(found), per_level)
     )
-
-
-def box_shapes(content: dict[str, Any], side: int) -> NDArray[np.float64]:
-    """(n, 2) width and height in pixels of all usable boxes, in images fitted into a square of ``side``.
-
-    Clipped to their image; crowds, boxes without area and images without a stated size are left out.
-    """
-    import numpy as np
-
-    sizes = {
-        image["id"]: (image["width"], image["height"])
-        for image in content["images"]
-        if image.get("width") and image.get("height")
-    }
-    rows = [
-        (*annotation["bbox"], *sizes[annotation["image_id"]])
-        for annotation in content["annotations"]
-        if annotation.get("image_id") in sizes and not annotation.get("iscrowd")
-    ]
-    try:
-        table = np.array(rows, np.float64).reshape(-1, 6)
-    except (
-        TypeError,
-        ValueError,
-    ):  # opening the dataset names the annotation; here anchors are all that is asked
-        return np.zeros((0, 2))
-    limits = table[:, 4:]
-    low, high = table[:, :2].clip(0), np.minimum(table[:, :2] + table[:, 2:4], limits)
-    shapes = (high - low) * (side / limits.max(axis=1))[:, None]
-    return shapes[np.isfinite(shapes).all(axis=1) & (shapes > 0).all(axis=1)]
 
 
 def cluster(shapes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from roadmap.anchors import box_shapes
-from roadmap.annotations import cached, load_annotations
+from roadmap.annotations import cached
+from roadmap.geometry import read_geometry
 from roadmap.protocols import PAPER, Protocol
 from roadmap.recipe import DatasetConfig
 
@@ -76,14 +76,12 @@ def suggested_side(train_annotations: Path) -> int:
     def make() -> int:
         import numpy as np
 
-        content = load_annotations(train_annotations)
-        sides = sorted(max(i.get("width") or 0, i.get("height") or 0) for i in content["images"])
-        known = [side for side in sides if side]
-        if not known:
+        geometry = read_geometry(train_annotations)
+        if not len(geometry.longest_sides):
             return _LARGEST_SIDE
-        usual = known[len(known) // 2]
+        usual = int(np.median(geometry.longest_sides))
         side = min(_LARGEST_SIDE, max(_SMALLEST_SIDE, _whole_cells(usual)))
-        narrow = box_shapes(content, side).min(axis=1)
+        narrow = geometry.shapes.min(axis=1) * side
         if len(narrow) and (thin := float(np.quantile(narrow, 0.1))) < _CELL:
             side = max(side, min(_whole_cells(side * _CELL / thin), usual // 32 * 32, 2 * _LARGEST_SIDE))
         return side

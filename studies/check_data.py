@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadmap.anchors import box_shapes, coverage, fitting_anchors
-from roadmap.annotations import load_annotations, read_facts
+from roadmap.anchors import coverage, fitting_anchors
+from roadmap.annotations import read_facts
 from roadmap.coco2017 import PARTS, confirm, confirmed_file, has_official_bytes, is_official
 from roadmap.datasets import find_splits, resolve_dataset
 from roadmap.fitting import suggested_side
+from roadmap.geometry import read_geometry
 from roadmap.text_table import format_table
 from yolox_core.config import YOLOV3_ANCHORS, annotation_file
 
@@ -143,7 +144,7 @@ def _suggested(train_annotations: Path) -> dict[str, Any]:
 
     side = suggested_side(train_annotations)
     anchors = fitting_anchors(train_annotations, side)
-    shapes = box_shapes(load_annotations(train_annotations), side)
+    shapes = read_geometry(train_annotations).shapes * side
     if not anchors:
         return {"image_size": side, "anchors": None}
     return {

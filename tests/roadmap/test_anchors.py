@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmap import anchors
-from roadmap.anchors import anchor_finder, box_shapes, cluster, coverage, fitting_anchors
+from roadmap.anchors import anchor_finder, cluster, coverage, fitting_anchors
+from roadmap.geometry import read_geometry
 from roadmap.recipe import DatasetConfig
 from yolox_core.config import YOLOV3_ANCHORS
 
@@ -52,28 +53,6 @@ def test_anchors_are_in_pixels_of_the_training_size(tmp_path: Path) -> None:
     half = fitting_anchors(_file(tmp_path / "a.json", _nine()), 320)
     assert half[2] == ((75, 80), (110, 60), (90, 150))
     assert all(isinstance(side, int) for level in half for shape in level for side in shape)
-
-
-def test_boxes_by_hand() -> None:
-    content = {
-        "images": [
-            {"id": 1, "width": 100, "height": 50},
-            {"id": 2, "width": 20, "height": 40},
-            {"id": 3, "width": None, "height": 10},
-        ],
-        "annotations": [
-            {"image_id": 1, "bbox": [10, 10, 20, 30]},
-            {"image_id": 1, "bbox": [-10, 10, 20, 100]},
-            {"image_id": 2, "bbox": [0, 0, 10, 10]},
-            {"image_id": 2, "bbox": [0, 0, 10, 10], "iscrowd": 1},
-            {"image_id": 2, "bbox": [0, 0, 10, 0]},
-            {"image_id": 2, "bbox": [0, 0, float("nan"), 5]},
-            {"image_id": 3, "bbox": [0, 0, 5, 5]},
-            {"image_id": 4, "bbox": [0, 0, 5, 5]},
-        ],
-    }
-    # The long side becomes 200: twice the first image's size, five times the second's.
-    assert box_shapes(content, 200).tolist() == [[40, 60], [20, 80], [50, 50]]
 
 
 def test_a_hundred_anchors_of_two_boxes_do_not_fail() -> None:
@@ -116,7 +95,7 @@ def test_coverage_by_hand() -> None:
 def test_an_unchanged_file_is_clustered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _file(tmp_path / "a.json", _nine())
     first = fitting_anchors(file, 640)
-    monkeypatch.setattr(anchors, "load_annotations", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(anchors, "read_geometry", lambda path: pytest.fail(f"{path} was read again"))
     assert fitting_anchors(file, 640) == first
 
 
@@ -143,7 +122,7 @@ def test_without_image_sizes_yolov3s_stay(tmp_path: Path, caplog: pytest.LogCapt
 
 @pytest.mark.skipif(not BCCD.is_file(), reason="no blood cells beside the checkout")
 def test_on_real_boxes() -> None:
-    shapes = box_shapes(json.loads(BCCD.read_text()), 640)
+    shapes = read_geometry(BCCD).shapes * 640
     found = np.array([shape for level in fitting_anchors(BCCD, 640) for shape in level])
     yolov3 = np.array([shape for level in YOLOV3_ANCHORS for shape in level])
     assert coverage(shapes, found) > 0.85

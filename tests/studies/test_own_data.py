@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from roadmap.datasets import describe_dataset, find_splits
 from roadmap.record import find_runs
@@ -94,7 +95,7 @@ def test_protocols_that_keep_yolov3s_anchors(
     monkeypatch.setattr("studies.command.cli._run_here", lambda plan, options: plans.append(plan) or 0)
     root = _roboflow(tmp_path / "mine", {"train": 6, "valid": 2})
     weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"any")
+    torch.save({}, weights)
     start = ["--weights", str(weights)] if protocol == "fine-tune" else []
     assert _plan(root, tmp_path, "--protocol", protocol, "--only", "baseline", *start) == 0
     assert plans[0].planned[0].run.recipe.model.anchors == YOLOV3_ANCHORS

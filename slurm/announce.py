@@ -8,6 +8,7 @@ from typing import Any
 
 from roadmap.redaction import public, public_text
 from roadmap.text_table import aligned
+from roadmap.words import counted
 from slurm import budget, submission
 from slurm.check import Report
 from slurm.overview import Overview, RunStatus
@@ -50,7 +51,9 @@ def outcome_text(outcome: Outcome, dry_run: bool) -> str:
         lines.append(budget.describe(outcome.cost))
     for sent in outcome.submissions:
         report = f", report job {sent.report_job}" if sent.report_job is not None else ""
-        lines.append(f"submitted {len(sent.tasks)} runs as job {sent.job}{report} on site {sent.site.name}")
+        lines.append(
+            f"submitted {counted(len(sent.tasks), 'run')} as job {sent.job}{report} on site {sent.site.name}"
+        )
         lines.append(f"kept in {sent.folder}")
     last = outcome.submission
     if last is not None:
@@ -85,7 +88,7 @@ def preflight_text(report: Report, site: Site) -> str:
         if not finding.ok:
             lines.append(f"        to fix: {finding.fix}")
     failed = sum(not finding.ok for finding in report.merged())
-    verdict = "ready" if report.ok else f"{failed} thing{'s' if failed > 1 else ''} to fix"
+    verdict = "ready" if report.ok else f"{counted(failed, 'thing')} to fix"
     return "\n".join([*lines, f"site {site.name}: {verdict}; kept in {report.folder}"])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from roadmap.record import read_json
 from roadmap.text_table import aligned
+from roadmap.words import counted
 from slurm.site import Site, seconds
 from slurm.submission import Task
 
@@ -171,10 +172,11 @@ def describe(cost: Estimate) -> str:
         )
     if cost.longest_hours is not None and cost.job_hours is not None and cost.longest_hours > cost.job_hours:
         times = cost.longest_hours / cost.job_hours
+        about = counted(f"{times:.0f}", "time")
         outcome = (
-            f"it will be requeued about {times:.0f} times"
+            f"it will be requeued about {about}"
             if times <= cost.max_requeues
-            else f"it would be requeued about {times:.0f} times and stops after max_requeues = "
+            else f"it would be requeued about {about} and stops after max_requeues = "
             f"{cost.max_requeues}; raise that, or give runs more time or GPUs"
         )
         lines.append(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from roadmap.record import write_atomic
+from roadmap.words import counted
 from slurm import client
 from slurm.quoting import shell
 from slurm.script import Surroundings, array_script, report_script, tasks_file
@@ -37,7 +38,7 @@ def scripts(plan: Submission, surroundings: Surroundings, share: int) -> dict[st
     """The files of an array: name -> text. share: how many of its tasks may run at a time, 0 for all."""
     runs = plan.folder.parent.parent
     heading = f"Study {plan.study}, submission {plan.id}, site {plan.site.name}"
-    title = f"{heading}: {len(plan.tasks)} runs, one per array task."
+    title = f"{heading}: {counted(len(plan.tasks), 'run')}, one per array task."
     array = array_script(
         plan.job_name,
         title,
@@ -88,7 +89,8 @@ def hand_over(
                     raise
                 if not error.too_many_jobs:
                     notes.append(
-                        f"Slurm refused {len(rest.tasks)} runs: {error}; the same command tries again"
+                        f"Slurm refused {counted(len(rest.tasks), 'run')}: {error}; "
+                        "the same command tries again"
                     )
                     return _with_report(sent, waiting, notes, surroundings)
                 left = rest.tasks
@@ -157,9 +159,7 @@ def _with_report(
     if not sent[-1].report:
         sent[-1] = _keep(replace(sent[-1], waiting=tuple(waiting)))
         if waiting:
-            notes.append(
-                f"{len(waiting)} runs wait, for Slurm takes no more jobs now: python -m slurm resubmit"
-            )
+            notes.append(f"{_wait(waiting)}, for Slurm takes no more jobs now: python -m slurm resubmit")
         return tuple(sent), tuple(notes)
     while True:
         last = replace(sent[-1], waiting=tuple(waiting))
@@ -179,7 +179,7 @@ def _with_report(
             break
     if waiting:
         notes.append(
-            f"{len(waiting)} runs wait, for Slurm takes no more jobs of this account now; the report job "
+            f"{_wait(waiting)}, for Slurm takes no more jobs of this account now; the report job "
             "submits them, and so does python -m slurm resubmit"
         )
     return tuple(sent), tuple(notes)
@@ -200,3 +200,8 @@ def _withdraw(sent: list[Submission]) -> Task:
 def _keep(submission: Submission) -> Submission:
     submission.save()
     return submission
+
+
+def _wait(waiting: Sequence[object]) -> str:
+    """``1 run waits``, ``2 runs wait``."""
+    return f"{counted(len(waiting), 'run')} {'waits' if len(waiting) == 1 else 'wait'}"

@@ -27,6 +27,7 @@ from roadmap.datasets import find_splits, resolve_dataset
 from roadmap.fitting import suggested_side
 from roadmap.geometry import read_geometry
 from roadmap.text_table import format_table
+from roadmap.words import counted
 from yolox_core.config import YOLOV3_ANCHORS, annotation_file
 
 if TYPE_CHECKING:
@@ -228,8 +229,9 @@ def _format_split(split: dict[str, Any]) -> str:
         size: split[size] for size in ("small", "medium", "large")
     }
     lines = [
-        f"{split['split']}: {split['images']} images ({split['images_without_objects']} without boxes), "
-        f"{split['objects']} boxes of {split['annotations_listed']} annotations",
+        f"{split['split']}: {counted(split['images'], 'image')} "
+        f"({split['images_without_objects']} without boxes), "
+        f"{counted(split['objects'], 'box')} of {counted(split['annotations_listed'], 'annotation')}",
         f"longest side: {sides['least']} to {sides['most']} px, median {sides['median']}" if sides else "",
         "annotations not used: " + (", ".join(f"{r} {n}" for r, n in dropped.items()) or "none"),
         f"images that can't be used: {len(split['skipped']) or 'none'}",

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from roadmap.words import counted
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when the folder was written, 2 with a message when it was not."""
@@ -33,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     for split, count in counts.items():
         upright = f", {count['upright']} written upright" if count["upright"] else ""
-        print(f"{split}: {count['images']} images, {count['boxes']} boxes{upright}")
-    print(f"{len(dataset.names)} classes. Next: python -m studies.check_data --data {options.out}")
+        print(f"{split}: {counted(count['images'], 'image')}, {counted(count['boxes'], 'box')}{upright}")
+    print(f"{counted(len(dataset.names), 'class')}. Next: python -m studies.check_data --data {options.out}")
     return 0
 
 

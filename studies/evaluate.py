@@ -25,6 +25,7 @@ from roadmap.datasets import usual_val_split
 from roadmap.recipe import Recipe, recipe_from_json
 from roadmap.record import RunFolder, read_json
 from roadmap.stages import STAGE_NAMES, ingredients_at
+from roadmap.words import counted
 from yolox_core.config import (
     MODELS,
     YOLOX_INGREDIENTS,
@@ -173,7 +174,8 @@ def format_report(report: dict[str, Any]) -> str:
     """The report as text."""
     skipped = f" ({report['skipped']} skipped)" if report["skipped"] else ""
     lines = [
-        f"{report['name']} on {report['split']} of {report['data']}: {report['images']} images{skipped}, "
+        f"{report['name']} on {report['split']} of {report['data']}: "
+        f"{counted(report['images'], 'image')}{skipped}, "
         f"{report['image_size']} px, confidence {report['confidence']:g}, NMS IoU {report['nms_iou']:g}"
     ]
     for key, label in LABELS.items():

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from roadmap.record import RunFolder
+from roadmap.words import counted
 from studies.evaluate import recipe_of
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, ModelConfig, model_config
 
@@ -41,7 +42,8 @@ def export(model: ModelConfig, ingredients: Ingredients, weights: Path, output: 
     save_official(detector, output)
     own = unofficial_parts(detector)
     remark = f"; the official code does not have: {', '.join(own)}" if own else ""
-    return f"{output}: {len(report.loaded)} tensors of {model.name}, {model.num_classes} classes{remark}"
+    filled = f"{counted(len(report.loaded), 'tensor')} of {model.name}, {counted(model.num_classes, 'class')}"
+    return f"{output}: {filled}{remark}"
 
 
 def _source(options: argparse.Namespace) -> tuple[ModelConfig, Ingredients, Path]:

@@ -73,7 +73,7 @@ def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -
 def _frame(group: Group, top: Axes, bottom: Axes, losses: Sequence[Curve]) -> None:
     where = group.mark or "COCO val"
     top.set_ylabel(f"AP (%), {where}")
-    top.set_ylim(bottom=from_zero(top))
+    top.set_ylim(from_zero(top))
     watermark(top, group.mark)
     top.set_title(curve_conditions(group))
     bottom.set_ylabel("training loss")

@@ -46,7 +46,7 @@ def draw(table: Table2) -> Figure | None:
     conditions = curve_conditions(table.group)
     top.set_title(f"measured ({mark})" + (f"\n{conditions}" if conditions else ""))
     top.set_ylabel(f"AP (%), {mark}")
-    top.set_ylim(bottom=from_zero(top))
+    top.set_ylim(from_zero(top))
     _paper(bottom, scale=100 / 300)
     bottom.set_title("paper (COCO val)")
     bottom.set_ylabel("AP (%), COCO val")
@@ -74,4 +74,4 @@ def _paper(axes: Axes, scale: float = 1.0) -> None:
         line, color = ("-", FAINT) if index == 0 else ("--", INK)
         aps = [float(row[column] or 0) for row in rows]
         axes.plot(epochs, aps, line, color=color, lw=1.0, label=f"{label}, paper")
-    axes.set_ylim(bottom=from_zero(axes))
+    axes.set_ylim(from_zero(axes))

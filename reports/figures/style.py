@@ -140,9 +140,10 @@ def darker(color: str) -> str:
     return f"#{int(red * share):02x}{int(green * share):02x}{int(blue * share):02x}"
 
 
-def from_zero(axes: Axes) -> float:
-    """A lower limit just below 0, so that markers at 0 are whole."""
-    return -0.03 * axes.get_ylim()[1]
+def from_zero(axes: Axes) -> tuple[float, float]:
+    """Limits from 0 to the highest value drawn, with room for whole markers at both ends."""
+    highest = axes.dataLim.y1 or 1.0
+    return -0.03 * highest, 1.05 * highest
 
 
 def limits(values: Iterable[float], pad: float = 0.08, least: float = 1.0) -> tuple[float, float]:

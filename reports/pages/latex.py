@@ -183,19 +183,32 @@ def render(blocks: Blocks, folder: Path) -> str:
             r"\usepackage{booktabs,longtable,graphicx}",
             r"\setlength{\parindent}{0pt}\setlength{\parskip}{4pt plus 2pt}\emergencystretch=3em",
             r"\begin{document}",
-            *(part for block in blocks for part in _block(block, folder)),
+            *_body(blocks, folder),
             r"\end{document}",
             "",
         ]
     )
 
 
+def _body(blocks: Blocks, folder: Path) -> list[str]:
+    lines: list[str] = []
+    floats = False
+    for block in blocks:
+        if floats and isinstance(block, Heading) and block.level == 2:
+            lines.append(r"\clearpage")  # what floats in one part stays out of the next
+            floats = False
+        floats |= isinstance(block, Figure | Gallery) or (
+            isinstance(block, Table) and block.caption is not None
+        )
+        lines += _block(block, folder)
+    return lines
+
+
 def _block(block: Block, folder: Path) -> list[str]:
     match block:
         case Heading():
             command = (r"\section*", r"\section*", r"\subsection*")[min(block.level, 3) - 1]
-            # Floats of one part stay out of the next.
-            return [*([r"\clearpage"] if block.level == 2 else []), rf"{command}{{{escape(block.text)}}}"]
+            return [rf"{command}{{{escape(block.text)}}}"]
         case Prose():
             return [_text(block.text) + r"\par"]
         case Warn():

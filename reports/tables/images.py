@@ -80,6 +80,12 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
     return OverImages(tuple(steps), tuple(dict.fromkeys(problems)), group.plan.noun)
 
 
+def _seeds(seeds: tuple[int, ...]) -> str:
+    """``1 (seed 0)``, ``2 (seeds 0, 1)``: how many, then which."""
+    which = "seed" if len(seeds) == 1 else "seeds"
+    return f"{len(seeds)} ({which} {', '.join(map(str, seeds))})"
+
+
 def image_grid(found: OverImages) -> Grid:
     """One row per step: the gain, its interval over images, and the figures it is the difference of."""
     columns = (
@@ -95,7 +101,7 @@ def image_grid(found: OverImages) -> Grid:
             (
                 Cell(step.label, kind="label"), Cell(f"{d.before:.1f}"), Cell(f"{d.after:.1f}"),
                 Cell(gain_text(d.difference)), Cell(interval_text(d.interval)), Cell(str(d.images)),
-                Cell(", ".join(map(str, step.seeds))),
+                Cell(_seeds(step.seeds)),
             )
         )  # fmt: skip
     return Grid(columns, tuple(rows))

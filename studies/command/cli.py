@@ -22,6 +22,7 @@ from roadmap.redaction import PublicFormatter
 from roadmap.settings import described
 from roadmap.study import Study
 from roadmap.text_table import format_table
+from roadmap.words import counted
 from slurm.launch import choose_launcher
 from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
@@ -243,8 +244,8 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
     print(format_table(shown))
     data = recipe.dataset
     print(
-        f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and {data.val_images} "
-        f"validation images, {data.num_classes} classes.\n"
+        f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and "
+        f"{counted(data.val_images, 'validation image')}, {counted(data.num_classes, 'class')}.\n"
         f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image).\n"
         "Nothing was run."
     )

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from roadmap.record import RunFolder
+from roadmap.words import counted
 from studies.attempt.share import job_environment
 from studies.attempt.stopping import FAILED, INTERRUPTED
 
@@ -60,7 +61,7 @@ def run_jobs(
     stopping = False
     bar = tqdm(
         total=sum(job.epochs for job in jobs),
-        desc=f"{len(jobs)} runs",
+        desc=counted(len(jobs), "run"),
         unit="epoch",
         dynamic_ncols=True,
         disable=None,  # not into a file, where every step of the bar would be a line

@@ -238,6 +238,18 @@ def test_of_one_confidence_nothing_is_said(runs: Path) -> None:
     assert curve_conditions(group) == "" == curve_sentence(group)
 
 
+@pytest.mark.parametrize("name", ["curves", "heads"])
+def test_markers_of_curves_are_whole(table: Table2, name: str) -> None:
+    with drawing():
+        figure = DRAW[name](table)
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in figure.axes[0].lines])
+    room = 0.02 * (high - low)
+    assert low + room <= min(0.0, values.min())
+    assert values.max() <= high - room
+
+
 def test_the_papers_curves_are_in_the_figure(table: Table2) -> None:
     with drawing():
         figure = head_curves.draw(table)

@@ -73,6 +73,7 @@ def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp
     assert low < step.difference.difference < high
     shown = image_grid(steps(runs)).rows[0]
     assert [c.text for c in shown[:4]] == ["+SimOTA", "50.5", "75.2", "+24.8"]
+    assert shown[-1].text == "1 (seed 0)"  # "0" alone would read as none
 
 
 def test_only_common_seeds_are_compared(runs: Path, tmp_path: Path) -> None:

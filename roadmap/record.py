@@ -98,7 +98,8 @@ class Spread:
 class Latency:
     """How long one image takes, and everything that decides it.
 
-    load_average: processes that wanted to run on the machine, over the last minute. cudnn_benchmark, tf32,
+    load_average: processes that wanted to run on the machine, over the last minute. others_load: cores (of
+    those the measuring process may use) that others kept busy meanwhile, on average. cudnn_benchmark, tf32,
     clock_mhz: on CUDA how convolutions were computed, and the multiprocessors' clock at the end.
     """
 
@@ -116,6 +117,7 @@ class Latency:
     repeats: Count | None = None
     threads: Count | None = None
     load_average: Amount | None = None
+    others_load: Amount | None = None
     cudnn_benchmark: bool | None = None
     tf32: bool | None = None
     clock_mhz: Amount | None = None

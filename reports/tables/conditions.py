@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reports.records.collect import RunRecord
 from reports.records.groups import Group
 from reports.tables.steps import Table2, latency_conditions
 
 #: Deviations that say that a run's attempts were not of one and the same code.
 CODE = "code"
-#: So many processes more than the measurement's own threads, on average over a minute, are other work.
-BUSY = 1.0
+#: A machine counts as busy from this many cores on that other processes use meanwhile; of records from before
+#: that was known, from a load average of this many above the machine's cores.
+BUSY, CROWDED = 0.25, 1.0
 
 
 def code_sentence(group: Group) -> str:
@@ -54,19 +56,21 @@ def _dropped(name: str, split: Any) -> str:
 def load_sentence(table: Table2) -> str:
     """Whether the machine was busy with other work while the table's latencies were measured."""
     timed = [r for r in table.group.runs if r.latency and latency_conditions(r) == table.latency_conditions]
-    loads = {run.run: (run.latency or {}).get("load_average") for run in timed}
-    busy = {run.run: load for run in timed if (load := loads[run.run]) is not None and load >= _quiet(run)}
+    busy = [found for run in timed if (found := _busy(run))]
     if not busy:
         return ""
     return (
-        f"The machine was busy while {len(busy)} of {len(timed)} latencies were measured (load average up to "
-        f"{max(busy.values()):.1f}, from {BUSY:g} above the measurement's own threads on, on a GPU from the "
-        "number of cores on): these are too high, and differences between them say little."
+        f"The machine was busy with other work while {len(busy)} of {len(timed)} latencies were measured "
+        f"({max(busy)[1]}): these are too high, and differences between them say little."
     )
 
 
-def _quiet(run: Any) -> float:
-    """The load average from which on the machine counts as busy."""
-    if run.latency.get("device") == "cpu":
-        return float(run.latency.get("threads") or 1) + BUSY
-    return float(run.hardware.get("cores") or 1)
+def _busy(run: RunRecord) -> tuple[float, str] | None:
+    """What else the machine did while a run's latency was measured; None where it was quiet or is unknown."""
+    latency = run.latency or {}
+    others, load = latency.get("others_load"), latency.get("load_average")
+    if others is not None:
+        return (others, f"others used up to {others:.1f} cores") if others >= BUSY else None
+    if load is None or load < float(run.hardware.get("cores") or 1) + CROWDED:
+        return None
+    return load, f"load average up to {load:.1f}"

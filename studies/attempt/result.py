@@ -29,6 +29,7 @@ from roadmap.record import (
 )
 from studies.attempt.data import RunData, photographs
 from studies.attempt.environment import describe_hardware
+from studies.attempt.load import others_load, read_clock
 from studies.attempt.share import data_workers
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, TrainConfig, input_size
@@ -167,6 +168,7 @@ def kept_epoch(store: CheckpointStore, last: int) -> int | None:
 def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: torch.device) -> Latency:
     """Latency on photographs of the validation split, and how busy the machine was."""
     images = photographs(data.val, LATENCY_IMAGES, config.image_size)
+    before = read_clock()
     measured = measure_latency(
         detector,
         config.image_size,
@@ -177,7 +179,8 @@ def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: t
         images=images if len(images) else None,
     )
     times = {name: Spread(**measured[name]) for name in ("forward_ms", "postprocess_ms", "total_ms")}
-    return Latency(**(measured | times), load_average=os.getloadavg()[0])
+    others = others_load(before, read_clock())
+    return Latency(**(measured | times), load_average=os.getloadavg()[0], others_load=others)
 
 
 def full_size_profile(recipe: Recipe) -> Profile:

@@ -14,7 +14,7 @@ from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import short_caption, table_caption
 from reports.tables.steps import Table2, build_table2
-from tests.reports.factory import CPU, V100, write_run
+from tests.reports.factory import write_run
 
 
 def table_of(runs: Path) -> Table2:
@@ -80,19 +80,31 @@ def test_where_every_annotation_was_used_nothing_is_said(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hardware", "load", "busy"),
-    [(CPU, 2.9, False), (CPU, 3.0, True), (CPU, None, False), (V100, 39.0, False), (V100, 40.0, True)],
+    ("others", "load", "said"),
+    [
+        (0.2, 9.0, ""),  # what others did meanwhile is known: the minute before does not matter
+        (0.25, 0.0, "others used up to 0.2 cores"),
+        (1.9, 0.0, "others used up to 1.9 cores"),
+        (None, None, ""),
+        (None, 2.9, ""),  # of an earlier version; the machine has two cores
+        (None, 3.0, "load average up to 3.0"),
+    ],
 )
 def test_latency_of_a_busy_machine_says_so(
-    runs: Path, hardware: dict[str, Any], load: float | None, busy: bool
+    runs: Path, others: float | None, load: float | None, said: str
 ) -> None:
-    # two threads of its own on the CPU; a machine with a GPU has 40 cores
-    folder = write_run(runs, "simota", hardware=hardware)
-    write_run(runs, "baseline", hardware=hardware)
-    edit(folder / "result.json", latency__load_average=load)
+    folder = write_run(runs, "simota")
+    write_run(runs, "baseline")
+    edit(folder / "result.json", latency__load_average=load, latency__others_load=others)
     text = caption_of(runs)
-    assert ("The machine was busy while 1 of 2 latencies were measured" in text) == busy
-    assert (f"load average up to {load:.1f}" in text if load else False) == busy
+    assert ("busy with other work while 1 of 2 latencies were measured" in text) == bool(said)
+    assert said in text
+
+
+def test_the_busiest_of_several_runs_is_named(runs: Path) -> None:
+    for seed, others in enumerate((0.3, 11.2, 9.0)):
+        edit(write_run(runs, "simota", seed) / "result.json", latency__others_load=others)
+    assert "3 of 3 latencies were measured (others used up to 11.2 cores)" in caption_of(runs)
 
 
 def test_a_best_epoch_below_the_last_is_a_warning(runs: Path) -> None:

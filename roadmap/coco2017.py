@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from typing import Any
 import platformdirs
 
 from roadmap.annotations import Facts, cached, load_annotations
+from yolox_core.files import write_json
 
 PARTS = ("train", "val")
 
@@ -79,9 +79,7 @@ def confirm(part: str, path: Path, facts: Facts) -> str:
         known[part] = [*known.get(part, []), digest]
         file = confirmed_file()
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(known) + "\n", encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, known)
     return digest
 
 

@@ -19,8 +19,9 @@ from roadmap.anchors import AnchorFinder
 from roadmap.paper import Published
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
-from roadmap.record import SCHEMA, read_json, write_json
+from roadmap.record import SCHEMA, check_schema, read_json, write_json
 from roadmap.settings import with_settings
+from roadmap.typed import parse
 from yolox_core.config import YOLOV3_ANCHORS
 
 FILE = "study.json"
@@ -284,14 +285,13 @@ def read_study(folder: Path) -> StudyRecord | None:
     data = read_json(folder / FILE)
     if data is None:
         return None
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        return TypeAdapter(StudyRecord).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{folder / FILE}: {where or 'it'}: {first['msg']}; plan the study again") from error
+        if not isinstance(data, dict):
+            raise ValueError("it is not a JSON object")
+        check_schema(data, "it")
+        return parse(StudyRecord, {key: value for key, value in data.items() if key != "schema"})
+    except ValueError as error:
+        raise ValueError(f"{folder / FILE}: {error}; plan the study again") from error
 
 
 def _check_name(name: str, what: str) -> None:

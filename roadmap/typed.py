@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from yolox_core.config import NEUTRAL
 
@@ -92,7 +92,8 @@ def _as_declared(kind: Any, value: Any, identity: bool) -> Any:
         each = inner if len(inner) == len(value) and inner[-1] is not ... else [inner[0]] * len(value)
         return [_as_declared(one, item, identity) for one, item in zip(each, value, strict=True)]
     if isinstance(value, Mapping):
-        return dict(value)
+        of = (get_args(kind) or (Any,))[-1]
+        return {key: _as_declared(of, item, identity) for key, item in value.items()}
     if kind is float and isinstance(value, (int, float)):
         return float(value) + 0.0  # no negative zero
     if kind is int and isinstance(value, (int, float)) and float(value).is_integer():
@@ -192,8 +193,7 @@ def _in_words(cls: Any, detail: ErrorDetails, begin: str = "") -> str:
     kind, where = detail["type"], detail["loc"][1:]
     name, given, context = _path(where, begin), _shown(detail["input"]), detail.get("ctx", {})
     if kind == "unexpected_keyword_argument":
-        valid = [f"{prefix}{entry}" for prefix, entry in _siblings(cls, where)]
-        return f"unknown key {name!r}; {nearest(name, valid)}"
+        return f"unknown key {name!r}; {nearest(name, _siblings(cls, where))}"
     if kind == "missing":
         return f"{name} is missing"
     if kind == "too_long":
@@ -222,26 +222,23 @@ def _path(where: Sequence[int | str], text: str = "") -> str:
 
 
 def _type_at(kind: Any, where: Sequence[int | str]) -> Any:
-    """The type of what lies at a place inside a value of type ``kind``."""
+    """The type of what lies at a place inside a value of type ``kind``; None where that is unclear."""
     for step in where:
-        inner = dataclass_of(kind)
-        kind = hints(inner)[step] if inner is not None and isinstance(step, str) else get_args(kind)[0]
+        inner, inside = dataclass_of(kind), get_args(kind)
+        if get_origin(kind) in (dict, Mapping):
+            kind = inside[-1]
+        elif inner is None or isinstance(step, int):
+            kind = inside[0] if inside else None
+        else:
+            kind = inner if step == inner.__name__ else hints(inner).get(step)
     return kind
 
 
-def _siblings(cls: type[Any], where: Sequence[int | str]) -> Iterator[tuple[str, str]]:
-    """(prefix, field) of every key that is valid where an unknown one was found."""
-    inside: Any = cls
-    prefix = ""
-    for step in where[:-1]:
-        if isinstance(step, int):
-            inside = get_args(inside)[0]
-            prefix += f"[{step}]."
-        else:
-            inside = dataclass_of(hints(inside)[step]) or hints(inside)[step]
-            prefix += f"{step}."
-    for entry in fields(dataclass_of(inside) or inside):
-        yield prefix, entry.name
+def _siblings(cls: Any, where: Sequence[int | str]) -> list[str]:
+    """Every key that is valid where an unknown one was found, with its whole name."""
+    inside = dataclass_of(_type_at(cls, where[:-1]))
+    names = [entry.name for entry in fields(inside)] if inside else []
+    return [_path((*where[:-1], name)) for name in names]
 
 
 def _shown(value: Any) -> str:

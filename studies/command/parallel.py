@@ -105,7 +105,7 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _announce(job: Job, status: int) -> None:
-    result = job.folder.result()
+    result = job.folder.result() if job.folder.state() == "finished" else None
     if status == 0 and result is not None:
         log.info(
             "%s: AP %s at best (epoch %s), %s at last",

@@ -35,6 +35,7 @@ from yolox_core.augmentation.letterbox import fit_ratio, fit_size, resize
 from yolox_core.augmentation.mosaic import reduction_for
 from yolox_core.augmentation.sample import Image
 from yolox_core.data.coco import CocoDataset, ImageError
+from yolox_core.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -192,9 +193,8 @@ def _forget(states: int, missing: NDArray[np.bool_]) -> None:
 
 
 def _write_index(folder: Path, files: NDArray[np.int64]) -> None:
-    temporary = folder / "index.tmp.npy"
-    np.save(temporary, files)
-    temporary.replace(folder / "index.npy")
+    with replacing(folder / "index.npy") as file:
+        np.save(file, files)
 
 
 def _write_all(file: int, image: Image, offset: int) -> None:

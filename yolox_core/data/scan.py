@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolox_core.augmentation.sample import Image
+from yolox_core.files import write_json
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -228,10 +229,8 @@ def _read_cache(path: Path) -> _Scanned | None:
 
 
 def _write_cache(path: Path, scanned: _Scanned) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(scanned._asdict()), encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, scanned._asdict(), indent=None)
     except OSError:
         pass  # a home that can't be written costs a scan per start, nothing else

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from yolox_core.files import replacing
 from yolox_core.seal import BrokenCheckpointError, seal, verify
 
 log = logging.getLogger(__name__)
@@ -93,19 +93,13 @@ class CheckpointStore:
     def _write(self, state: dict[str, Any], name: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
-        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
         try:
-            with temporary.open("w+b") as file:
+            with replacing(path) as file:
                 torch.save(state, file)
                 seal(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (RuntimeError, OSError) as error:
             # torch's archive writer reports a full disk as a RuntimeError, in words of its own
             raise OSError(f"cannot write {path}: {_why_not(error, self.folder)}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
 

@@ -101,6 +101,7 @@ status=75
 if [ -z "$signalled" ]; then
     srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" @{srun_options}@{wrapper}"$python" "${command[@]}" &
     step=$!
+    if [ -n "$signalled" ]; then kill -USR1 "$step"; fi  # warned before its number was known
     while :; do
         wait "$step"
         kill -0 "$step" 2> /dev/null || break  # else a signal woke us and the run still works

@@ -7,17 +7,11 @@ from pathlib import Path
 
 from slurm import client
 from slurm.history import remember_cancellation
-from slurm.overview import (
-    ENDED_STATES,
-    LEFT_ALONE,
-    MISSING_STATES,
-    Overview,
-    RunStatus,
-    is_superseded,
-    overview,
-)
+from slurm.overview import Overview, RunStatus, overview
 from slurm.ownership import account
+from slurm.places import is_superseded
 from slurm.site import Site
+from slurm.states import ENDED_STATES, LEFT_ALONE, MISSING_STATES
 from slurm.submission import read_submissions
 from slurm.submit import Outcome, submit
 
@@ -80,7 +74,7 @@ def again(
     if not submissions:
         raise ValueError(f"study {study!r} was never submitted from {runs}; there is nothing to {command}")
     found = overview(study, runs)
-    rows = [row for row in select(found, arms, seeds) if not is_superseded(row, submissions)]
+    rows = [row for row in select(found, arms, seeds) if not is_superseded(row.task, submissions)]
     states = {"waiting"} if only_waiting else AGAIN[command]
     chosen = [row for row in rows if row.state in states and row.task is not None]
     left = tuple(row for row in rows if row.state in LEFT_ALONE and command == "resubmit")

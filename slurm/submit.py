@@ -14,8 +14,8 @@ from slurm import budget, client
 from slurm.handover import arrays, hand_over, scripts
 from slurm.handover import report as report_of
 from slurm.limits import check_requests
-from slurm.overview import hidden_runs
 from slurm.ownership import whose
+from slurm.places import hidden_runs
 from slurm.script import Surroundings
 from slurm.site import Site
 from slurm.submission import (

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from reports.__main__ import CLAIM_FAILED, build_and_show
 from reports.__main__ import parser as reports_parser
-from slurm.overview import never_started
+from slurm.places import never_started
 from studies.mirror.report import mirror_study
 
 

@@ -22,6 +22,7 @@ from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
+from slurm.ownership import whose
 from yolox_core.config import annotation_file
 from yolox_core.seal import is_pytorch_file
 
@@ -238,7 +239,8 @@ def write_plan(plan: Plan) -> None:
             write_planned(planned.folder, planned.run, planned.deviations, inputs, facts)
     except OSError as error:
         raise ValueError(
-            f"cannot write below {plan.folder}: {error}; make room or choose another --runs"
+            f"cannot write below {plan.folder}: {error}{whose(error.filename)}; make room or choose another "
+            "--runs"
         ) from error
 
 

@@ -7,7 +7,7 @@ import io
 import multiprocessing
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -25,26 +25,33 @@ class Answer(NamedTuple):
     err: str
 
 
-def call_as_nobody(arguments: Sequence[str]) -> Answer:
-    """``python -m slurm`` in a process of the account nobody."""
+def call_as_nobody(
+    arguments: Sequence[str], command: Callable[[Sequence[str]], int] = main, umask: int = 0o022
+) -> Answer:
+    """``python -m slurm``, or another command, in a process of the account nobody."""
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(theirs, list(arguments)))
+    child = multiprocessing.get_context("fork").Process(
+        target=_child, args=(theirs, command, list(arguments), umask)
+    )
     child.start()
     answer: Answer = ours.recv()
     child.join()
     return answer
 
 
-def _child(answers: Connection, arguments: list[str]) -> None:
+def _child(
+    answers: Connection, command: Callable[[Sequence[str]], int], arguments: list[str], umask: int
+) -> None:
+    os.umask(umask)
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = main(arguments)
+            status = command(arguments)
         except SystemExit as stop:
-            status = int(stop.code or 0)
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         except BaseException:
             traceback.print_exc()
             status = -1

@@ -9,15 +9,19 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from slurm.__main__ import main
+from slurm.overview import overview
 from slurm.site import Site
-from slurm.submission import Submission
+from slurm.submission import Submission, read_submissions
 from slurm.submit import submit
-from tests.slurm.colleague import call_as_nobody
+from studies.command.cli import main as study_main
+from studies.roadmap import STUDY
+from tests.slurm.colleague import NOBODY, call_as_nobody
 from tests.slurm.conftest import make_task, start_run
 from tests.slurm.fakes import FakeSlurm
 
@@ -40,6 +44,9 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeSlurm, Path]]:
             yield fake, Path(name) / "runs"
     finally:
         os.umask(before)
+
+
+roadmap = partial(study_main, STUDY)
 
 
 def submitted(runs: Path) -> Submission:
@@ -77,6 +84,40 @@ def test_what_needs_the_right_says_whose_folder_it_is(
     assert "belongs to root" in told.err
     assert "--runs" in told.err
     assert len(fake.calls("sbatch")) == 2, "nothing was submitted"
+
+
+def test_a_study_submitted_into_a_colleagues_folder(shared: tuple[FakeSlurm, Path]) -> None:
+    fake, runs = shared
+    submitted(runs)
+    common = ["--embedded", "--protocol", "smoke", "--launcher", "slurm", "--runs", str(runs)]
+    told = call_as_nobody([*common, "--dry-run"], roadmap)
+    assert told.status == 0, told.err
+    assert "#SBATCH --array=0-6" in told.out
+    told = call_as_nobody(common, roadmap)
+    assert told.status == 2
+    assert "Traceback" not in told.err
+    assert "belongs to root" in told.err
+    assert "--runs" in told.err
+    assert len(fake.calls("sbatch")) == 2, "nothing was submitted"
+
+
+def test_a_folder_shared_with_a_group(shared: tuple[FakeSlurm, Path]) -> None:
+    """A common group, chmod g+ws, umask 002: colleagues go on with each other's studies."""
+    fake, runs = shared
+    runs.mkdir()
+    os.chown(runs, 0, NOBODY)
+    runs.chmod(0o2775)
+    os.umask(0o002)
+    sent = submitted(runs)
+    told = call_as_nobody(["resubmit", "--seed", "1", "--runs", str(runs)], umask=0o002)
+    assert (told.status, told.err) == (0, "")
+    assert "submitted 1 runs" in told.out
+    (theirs,) = [each for each in read_submissions(runs) if each.id != sent.id]
+    assert theirs.user != sent.user
+    fake.queue(f"{theirs.job_name}|{theirs.job}|0|PENDING||Resources")
+    assert main(["cancel", "--seed", "1", "--runs", str(runs)]) == 0
+    fake.queue()
+    assert [row.state for row in overview("roadmap", runs).runs] == ["interrupted", "cancelled"]
 
 
 def test_cancelling_is_slurms_decision(shared: tuple[FakeSlurm, Path]) -> None:

@@ -16,13 +16,13 @@ import pytest
 from roadmap.record import append_line, write_json
 from roadmap.stages import stage_arm
 from roadmap.study import Study, write_study
-from slurm import client, steer
-from slurm import overview as overview_module
+from slurm import client, states, steer
 from slurm.__main__ import main
 from slurm.announce import status_table
 from slurm.history import LAUNCH
-from slurm.overview import RunStatus, never_started, overview, studies
+from slurm.overview import RunStatus, overview, studies
 from slurm.ownership import account
+from slurm.places import never_started
 from slurm.progress import duration
 from slurm.site import Site
 from slurm.submission import Submission
@@ -137,7 +137,7 @@ def test_how_slurm_ended_a_run(fake: FakeSlurm, sent: Submission, runs: Path, wo
 
 
 def test_every_ending_has_a_word_of_ours() -> None:
-    assert set(overview_module._ENDINGS) == client.ENDED - {"COMPLETED", "FAILED"}
+    assert set(states._ENDINGS) == client.ENDED - {"COMPLETED", "FAILED"}
 
 
 def test_accounting_remembers_what_the_queue_forgot(fake: FakeSlurm, sent: Submission, runs: Path) -> None:

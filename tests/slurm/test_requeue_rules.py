@@ -241,6 +241,23 @@ def test_a_site_whose_setup_fails_is_told_apart(stage: Stage) -> None:
     ]
 
 
+def test_a_task_that_is_over_gives_its_share_of_the_limit_back(stage: Stage) -> None:
+    """Where the study has several arrays; one array's limit is Slurm's own business."""
+    asked = stage.folder / "asked"
+    stage.site = replace(stage.site, array_throttle=2)
+    stage.program("python", f'echo "$@" >> {asked}')
+    ends_with(stage, 1, START, END_OF_ERROR)
+    stage.run()
+    assert not asked.exists()
+    (stage.submission.folder.parent / "another").mkdir()
+    stage.run()
+    study = stage.submission.folder.parent.parent
+    assert asked.read_text() == f"-m slurm throttle --study {study.name} --runs {study.parent}\n"
+    stage.site = replace(stage.site, array_throttle=0)
+    stage.run()
+    assert len(asked.read_text().splitlines()) == 1
+
+
 def test_the_run_gets_what_the_script_sets_whatever_sbatch_exported(stage: Stage) -> None:
     """sbatch --export=NONE is told to srun by SLURM_EXPORT_ENV: every process was a world of one."""
     seen = stage.folder / "seen"

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 ANCHOR_CHOICES = ("kmeans", "yolov3")
 
 _SEED = 1612
-#: Boxes beyond this number change no centre by a pixel, but take seconds.
-_SAMPLE = 20_000
+#: Boxes beyond this number hardly move a centre, but take seconds.
+_SAMPLE = 6000
 _RESTARTS, _ROUNDS = 5, 100
 
 #: From the training size in pixels to (width, height) per level.
@@ -64,7 +64,7 @@ def fitting_anchors(annotations: Path, side: int, levels: int = 3, per_level: in
             return []
         return cluster(shapes, levels * per_level, np.random.default_rng(_SEED)).tolist()
 
-    found = cached(annotations, f"anchors 1 {side} {levels} {per_level}", make)
+    found = cached(annotations, f"anchors 2 {side} {levels} {per_level}", make)
     return tuple(
         tuple((int(width), int(height)) for width, height in found[start : start + per_level])
         for start in range(0, len(found), per_level)
@@ -93,17 +93,18 @@ def coverage(shapes: NDArray[np.float64], anchors: NDArray[Any]) -> float:
 def _kmeans(shapes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     import numpy as np
 
-    centres = _spread(shapes, count, rng)
-    best, best_coverage = centres, coverage(shapes, centres)
+    centres = best = _spread(shapes, count, rng)
+    best_coverage = 0.0
     for _ in range(_ROUNDS):
-        nearest = _shape_iou(shapes, centres).argmax(axis=1)
+        overlaps = _shape_iou(shapes, centres)
+        # The mean is not the centre of least 1 - IoU: a round can also make it worse.
+        if (now := float(overlaps.max(axis=1).mean())) > best_coverage:
+            best, best_coverage = centres, now
+        nearest = overlaps.argmax(axis=1)
         moved = np.array(
             [shapes[nearest == i].mean(axis=0) if (nearest == i).any() else centres[i] for i in range(count)]
         )
-        # The mean is not the centre of least 1 - IoU: a round can also make it worse.
-        if (now := coverage(shapes, moved)) > best_coverage:
-            best, best_coverage = moved, now
-        if np.allclose(moved, centres, atol=0.01):
+        if np.allclose(moved, centres, atol=0.1):
             break
         centres = moved
     return best
@@ -126,5 +127,6 @@ def _shape_iou(shapes: NDArray[np.float64], anchors: NDArray[Any]) -> NDArray[np
     """(n, k) IoU of boxes (n, 2) and anchors (k, 2) at one centre."""
     import numpy as np
 
-    overlap = np.minimum(shapes[:, None], anchors[None]).prod(axis=2)
-    return overlap / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - overlap)
+    width = np.minimum(shapes[:, :1], anchors[:, 0])
+    overlap = width * np.minimum(shapes[:, 1:], anchors[:, 1])
+    return overlap / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1) - overlap)

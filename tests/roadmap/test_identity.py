@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports.build import build_report
 from reports.records.collect import collect
 from roadmap.models import model_recipe
 from roadmap.protocols import COCO_2017, PROTOCOLS
@@ -78,6 +80,14 @@ def test_reports_read_records_from_before() -> None:
     simota = next(run for run in found.runs if run.arm == "simota")
     assert simota.recipe["training.epochs"] == 3
     assert simota.last["AP"] == 0.15431714455302056
+
+
+def test_a_report_is_built_of_records_from_before(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES, tmp_path / "runs")
+    report = build_report(tmp_path / "runs", "roadmap", figures=False)
+    shown = {run for group in report.data["groups"] for row in group["rows"] for run in row["runs"].split()}
+    assert shown == {path.name for path in RECORDED if path.parent.name == "roadmap"}
+    assert report.data["left_out"] == []
 
 
 def disguised(draw: st.DrawFn, value: Any) -> Any:

@@ -87,6 +87,14 @@ def test_a_broken_result_is_said_and_never_finished(fake: FakeSlurm, sent: Submi
     assert "is not valid JSON" in found.last_end
 
 
+def test_records_from_before_are_shown(fake: FakeSlurm) -> None:
+    """Written by the code of commit d9e44bb, which called an arm a stage."""
+    found = overview("roadmap", Path(__file__).parents[1] / "roadmap" / "fixtures").runs
+    assert {(row.arm, row.state) for row in found} == {
+        ("baseline", "finished"), ("simota", "finished"), ("nms-free", "finished"),
+    }  # fmt: skip
+
+
 def test_an_unknown_word_is_unknown_and_never_dead(fake: FakeSlurm, sent: Submission, runs: Path) -> None:
     start_run(runs)
     fake.queue(f"{sent.job_name}|101|0|WARP_SPEED|n|", f"{sent.job_name}|101|1|WARP_SPEED|n|")

@@ -12,36 +12,12 @@ from roadmap.record import find_runs
 from roadmap.study import read_study
 from studies.command.study_file import load_study, ours
 from studies.run import main
-
-#: What a user writes.
-TEN_LINES = '''"""Does the decoupled head need anchors?"""
-from roadmap.stages import stage_arm
-from roadmap.study import Arm, Study
-from neighbour import without_anchors
-
-STUDY = Study("heads-and-anchors", __doc__, arms=(
-    stage_arm("baseline"),
-    stage_arm("decoupled-head", against="baseline"),
-    Arm("pointed", without_anchors, against="decoupled-head", summary="no anchors"),
-))
-'''
-
-NEIGHBOUR = """from dataclasses import replace
-from roadmap.stages import stage_arm
-
-def without_anchors(setting):
-    recipe = stage_arm("decoupled-head").resolve(setting)
-    return replace(recipe, ingredients=replace(recipe.ingredients, anchor_free=True))
-"""
+from tests.studies.user_study import TEN_LINES, write_user_study
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "neighbour.py").write_text(NEIGHBOUR)
-    (folder / "my_study.py").write_text(TEN_LINES)
-    return folder / "my_study.py"
+    return write_user_study(tmp_path / "mine")
 
 
 def test_it_is_listed_as_ours_are(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

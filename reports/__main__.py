@@ -1,6 +1,6 @@
 """Rebuild every table and figure of a study from its run records.
 
-    python -m reports                          the roadmap below runs/, into runs/roadmap/report/
+    python -m reports                          the only study below runs/, into runs/STUDY/report/
     python -m reports --study head --runs DIR --out DIR
     python -m reports --json                   the figures as one JSON document on stdout
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=doc.partition("\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--study", default="roadmap", help="which study's runs (default: %(default)s)")
+    result.add_argument("--study", help="which study's runs; default: the only one there is")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="run records (default: %(default)s)")
     result.add_argument("--out", type=Path, help="where the report goes (default: RUNS/STUDY/report)")
     result.add_argument("--no-figures", action="store_true", help="tables only, in a fraction of the time")
@@ -59,12 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
 def build_and_show(options: argparse.Namespace) -> int:
     """What :func:`main` does with its options."""
     from reports.build import build_report
-    from reports.records.collect import NoFinishedRunsError
+    from reports.records.collect import NoFinishedRunsError, only_study
 
     try:
-        report = build_report(
-            options.runs, options.study, options.out, not options.no_figures, options.images
-        )
+        study = options.study or only_study(options.runs)
+        report = build_report(options.runs, study, options.out, not options.no_figures, options.images)
     except NoFinishedRunsError as error:
         print(error, file=sys.stderr)
         return NO_FINISHED_RUNS

@@ -95,7 +95,7 @@ def build_report(
         picture = validation_picture(table, folder) if figures else None
         deviations = deviation_rows(group)
         sections.append(Section(group, table, grid, caption, deviations, folder, drawn, picture, over_images))
-    judged = judge_all(collection.runs)
+    judged = judge_all(collection.runs, plan)
     files = [path for section in sections for path in _write_section(section)]
     files += _write_pages(collection, sections, judged, read_assumptions(decisions), out)
     data = as_json(collection, sections, judged)

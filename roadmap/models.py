@@ -7,7 +7,7 @@ from dataclasses import replace
 from roadmap.paper import published_model
 from roadmap.protocols import Protocol
 from roadmap.recipe import DatasetConfig, Recipe
-from roadmap.study import Arm, Setting
+from roadmap.study import Arm, PublishedRow, Setting, Table
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, input_size
 
 
@@ -43,3 +43,30 @@ def model_arm(name: str, against: str = "") -> Arm:
 
     summary = f"tested at {input_size(name)} px"
     return Arm(name, recipe, name, against, published_model(name), summary)
+
+
+#: The small and the standard models, by size.
+SMALL = ("yolox-nano", "yolox-tiny")
+STANDARD = ("yolox-s", "yolox-m", "yolox-l", "yolox-x")
+
+
+def model_arms() -> tuple[Arm, ...]:
+    """The models of Tables 3 and 4, by size."""
+    return tuple(model_arm(name) for name in SMALL + STANDARD)
+
+
+def model_tables() -> tuple[Table, ...]:
+    """Table 4 and Table 3: the models beside those that the paper sets against them."""
+    light = (("NanoDet", "yolox-nano"), ("YOLOv4-Tiny", "yolox-tiny"), ("PPYOLO-Tiny", "yolox-tiny"))
+    standard = [(_other(name.upper().replace("YOLOX", "YOLOv5"), name), name) for name in STANDARD]
+    return (
+        Table("Table 4 of the paper: the small models at 416 px", (*(_other(*p) for p in light), *SMALL)),
+        Table(
+            "Table 3 of the paper: the standard models at 640 px",
+            tuple(row for pair in standard for row in pair),
+        ),
+    )
+
+
+def _other(model: str, rival: str) -> PublishedRow:
+    return PublishedRow(model, published_model(model), rival)

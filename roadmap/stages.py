@@ -12,7 +12,7 @@ from typing import Any
 from roadmap.paper import published_stage
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol, scaled_model
 from roadmap.recipe import DatasetConfig, Recipe
-from roadmap.study import Arm, Companion, Setting
+from roadmap.study import Arm, Companion, PublishedRow, Setting, Table
 from yolox_core.config import MODELS, Ingredients
 
 
@@ -130,6 +130,21 @@ def stage_arm(name: str, against: str = "") -> Arm:
         return stage_recipe(name, setting.protocol, setting.dataset, setting.imagenet)
 
     return Arm(name, recipe, stage.row, against, published, stage.summary, _companions(name, against))
+
+
+def roadmap_arms() -> tuple[Arm, ...]:
+    """All stages, each against the one before it."""
+    return tuple(
+        stage_arm(stage, against=before)
+        for before, stage in zip(("", *STAGE_NAMES), STAGE_NAMES, strict=False)
+    )
+
+
+def roadmap_table() -> Table:
+    """Table 2: the paper's starting point, by other authors, and the stages."""
+    start = "YOLOv3-ultralytics"
+    title = "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed"
+    return Table(title, (PublishedRow(start, published_stage(start), rival="simota"), *STAGE_NAMES))
 
 
 def _companions(name: str, against: str) -> tuple[Companion, ...]:

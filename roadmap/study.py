@@ -10,7 +10,7 @@ and the cluster read it there (:func:`read_study`) and know no study by its name
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -183,9 +183,10 @@ class Study:
 class ArmRecord:
     """An arm as study.json has it.
 
-    changes: recipe fields (dotted) in which its reference differs from that of the arm it is compared
-    against, companions included: a gain between runs that differ in anything else mixes causes. reference:
-    the recipe under the paper's setting, as plain JSON, of arms that the paper printed figures for.
+    changes: recipe fields (dotted) in which it differs from the arm it is compared against, under the
+    paper's setting or the planned one, companions included: a gain between runs that differ in anything
+    else mixes causes. reference: the recipe under the paper's setting, as plain JSON, of arms that the paper
+    printed figures for.
     """
 
     name: str
@@ -230,8 +231,10 @@ class StudyRecord:
         return sorted(names, key=lambda name: (self.place(name) or len(self.arms) + 1, name))
 
 
-def record_of(study: Study, command: str = "") -> StudyRecord:
-    """The data of a study. Raises ValueError when an arm's recipe cannot be made."""
+def record_of(study: Study, command: str = "", setting: Setting | None = None) -> StudyRecord:
+    """The data of a study. setting: the one that is planned, in which arms may differ in other fields than
+    under the paper's. Raises ValueError when an arm has no recipe under the paper's.
+    """
     references = {arm.name: arm.reference() for arm in study.arms}
     arms = []
     for arm in study.arms:
@@ -244,11 +247,25 @@ def record_of(study: Study, command: str = "") -> StudyRecord:
                 arm.summary,
                 arm.paper,
                 arm.companions,
-                changed_fields(references[arm.name], before) if before else (),
+                _changes(study, arm, references, setting) if before else (),
                 to_json(references[arm.name]) if arm.paper else None,
             )
         )
     return StudyRecord(study.name, study.question, tuple(arms), study.tables, study.noun, command)
+
+
+def _changes(
+    study: Study, arm: Arm, references: Mapping[str, Recipe], setting: Setting | None
+) -> tuple[str, ...]:
+    """Fields in which an arm differs on purpose from the one it is compared against."""
+    found = dict.fromkeys(changed_fields(references[arm.name], references[arm.against]))
+    if setting is not None:
+        try:
+            pair = arm.resolve(setting), study.find(arm.against).resolve(setting)
+        except ValueError:  # an arm that does not exist in this setting is not planned in it either
+            return tuple(found)
+        found |= dict.fromkeys(changed_fields(*pair))
+    return tuple(found)
 
 
 def changed_fields(recipe: Recipe, before: Recipe) -> tuple[str, ...]:
@@ -257,13 +274,13 @@ def changed_fields(recipe: Recipe, before: Recipe) -> tuple[str, ...]:
     return tuple(name for name in ours if ours[name] != theirs.get(name))
 
 
-def write_study(folder: Path, study: Study, command: str = "") -> StudyRecord:
+def write_study(folder: Path, study: Study, command: str = "", setting: Setting | None = None) -> StudyRecord:
     """Write a study's data to ``folder`` (``runs/<study>``), unless it is there already.
 
     The study decides order and content; arms recorded before that it no longer has stay behind its own, for
     their runs are still there.
     """
-    record = record_of(study, command)
+    record = record_of(study, command, setting)
     try:
         earlier = read_study(folder)
     except ValueError:  # a broken one is replaced by what it should have been

@@ -16,29 +16,11 @@ from __future__ import annotations
 
 import sys
 
-from roadmap.paper import published_stage
-from roadmap.stages import STAGE_NAMES, stage_arm
-from roadmap.study import PublishedRow, Study, Table
+from roadmap.stages import roadmap_arms, roadmap_table
+from roadmap.study import Study
 from studies.command.cli import main
 
-#: The paper's starting point, by other authors.
-ULTRALYTICS = "YOLOv3-ultralytics"
-
-STUDY = Study(
-    name="roadmap",
-    question=__doc__,
-    arms=tuple(
-        stage_arm(stage, against=before)
-        for before, stage in zip(("", *STAGE_NAMES), STAGE_NAMES, strict=False)
-    ),
-    tables=(
-        Table(
-            "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed",
-            (PublishedRow(ULTRALYTICS, published_stage(ULTRALYTICS), rival="simota"), *STAGE_NAMES),
-        ),
-    ),
-    noun="stage",
-)
+STUDY = Study("roadmap", __doc__, roadmap_arms(), (roadmap_table(),), noun="stage")
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

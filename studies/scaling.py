@@ -14,43 +14,11 @@ from __future__ import annotations
 
 import sys
 
-from roadmap.models import model_arm
-from roadmap.paper import published_model
-from roadmap.study import PublishedRow, Study, Table
+from roadmap.models import model_arms, model_tables
+from roadmap.study import Study
 from studies.command.cli import main
 
-SMALL, STANDARD = ("yolox-nano", "yolox-tiny"), ("yolox-s", "yolox-m", "yolox-l", "yolox-x")
-
-
-def _other(model: str, rival: str) -> PublishedRow:
-    return PublishedRow(model, published_model(model), rival)
-
-
-def _same_size(name: str) -> str:
-    return name.upper().replace("YOLOX", "YOLOv5")
-
-
-STUDY = Study(
-    name="scaling",
-    question=__doc__,
-    arms=tuple(model_arm(name) for name in SMALL + STANDARD),
-    tables=(
-        Table(
-            "Table 4 of the paper: the small models at 416 px",
-            (
-                _other("NanoDet", "yolox-nano"),
-                _other("YOLOv4-Tiny", "yolox-tiny"),
-                _other("PPYOLO-Tiny", "yolox-tiny"),
-                *SMALL,
-            ),
-        ),
-        Table(
-            "Table 3 of the paper: the standard models at 640 px",
-            tuple(row for name in STANDARD for row in (_other(_same_size(name), name), name)),
-        ),
-    ),
-    noun="model",
-)
+STUDY = Study("scaling", __doc__, model_arms(), model_tables(), noun="model")
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -110,6 +110,20 @@ def collect(root: Path, study: str) -> Collection:
     return found
 
 
+def only_study(root: Path) -> str:
+    """The one study with records below ``root``. Raises NoFinishedRunsError for none, and ValueError naming
+    several.
+    """
+    names = sorted({folder.study for folder in find_runs(root)})
+    if not names:
+        raise NoFinishedRunsError(f"no runs below {root}; start some: python -m studies.roadmap --help")
+    if len(names) > 1:
+        raise ValueError(
+            f"runs of several studies are below {root}; choose one with --study: {', '.join(names)}"
+        )
+    return names[0]
+
+
 def read_runs(root: Path, study: str) -> Collection:
     """Read every run of a study below ``root`` (``runs/``).
 
@@ -223,7 +237,7 @@ def _nothing(root: Path, study: str, unfinished: Sequence[Unfinished], skipped: 
     if not unfinished and not skipped:
         studies = sorted({folder.study for folder in find_runs(root)})
         hint = f"; there are runs of: {', '.join(studies)}" if studies else ""
-        return f"no runs of study {study!r} below {root}{hint}. Start one: python -m studies.{study}"
+        return f"no runs of study {study!r} below {root}{hint}. Start one: python -m studies.roadmap --help"
     parts = [f"{run.run} ({run.state}, epoch {run.epoch})" for run in unfinished]
     parts += [f"{item.run} (unreadable: {item.reason})" for item in skipped]
     return f"no finished run of study {study!r} below {root} yet; found: " + "; ".join(parts)

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from reports.grid import NOTHING, Cell, Column, Grid
+from reports.judging.claims import paper_claims, study_claims
 from reports.judging.gains import ASSUMED_SD
 from reports.judging.statistics import Interval
 from reports.judging.verdicts import ELSEWHERE_RULE, NOT_MEASURED, RULES, Verdict, judge_study
 from reports.records.collect import RunRecord
 from reports.tables.columns import gain_text
+from roadmap.study import StudyRecord
 from roadmap.words import counted
 
 #: What the columns of seeds and of other conditions mean.
@@ -42,9 +44,11 @@ class Judged:
         return self.best.label != NOT_MEASURED or bool(self.best.gains) or self.best.direction is not None
 
 
-def judge_all(runs: Sequence[RunRecord]) -> tuple[Judged, ...]:
-    """Every claim of the paper, judged on both epochs."""
-    sides = [judge_study(runs, np.random.default_rng(SEED), epoch=epoch) for epoch in ("best", "last")]
+def judge_all(runs: Sequence[RunRecord], plan: StudyRecord | None = None) -> tuple[Judged, ...]:
+    """Every claim of the paper, and those that follow from the study's own arms, judged on both epochs."""
+    claims = {claim.key: claim for claim in (*(study_claims(plan) if plan else ()), *paper_claims())}
+    ordered = [claims.pop(claim.key) for claim in paper_claims()] + list(claims.values())
+    sides = [judge_study(runs, np.random.default_rng(SEED), ordered, epoch) for epoch in ("best", "last")]
     return tuple(Judged(best, last) for best, last in zip(*sides, strict=True))
 
 

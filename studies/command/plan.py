@@ -234,7 +234,7 @@ def write_plan(plan: Plan) -> None:
     facts = {"command": sys.argv, **asdict(code_state())}
     inputs = Inputs(plan.data, plan.weights, plan.splits)
     try:
-        write_study(plan.folder, plan.study, plan.command)
+        write_study(plan.folder, plan.study, plan.command, plan.setting)
         for planned in plan.planned:
             write_planned(planned.folder, planned.run, planned.deviations, inputs, facts)
     except OSError as error:

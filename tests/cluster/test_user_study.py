@@ -22,7 +22,7 @@ from tests.studies.user_study import ARMS, NAME, write_user_study
 
 
 def mlflow_runs(store: Path) -> list[tuple[str, str, dict[str, str]]]:
-    """Name, status and tags of every run. From the database: mlflow's client warns, which a thread cannot catch."""
+    """Name, status and tags of every run; from the database, for mlflow's client warns."""
     with closing(sqlite3.connect(store)) as database:
         runs = database.execute("SELECT run_uuid, name, status FROM runs WHERE lifecycle_stage = 'active'")
         found = runs.fetchall()
@@ -61,7 +61,7 @@ def a_users_study(main_lab: Laboratory) -> None:
     folders = find_runs(lab.runs, NAME)
     log = "\n".join(path.read_text() for path in (submission.folder / "logs").iterdir())
     assert [folder.state() for folder in folders] == ["finished"] * 3, log
-    assert submission.code.startswith(str(submission.folder.parent))
+    assert Path(submission.code).resolve().parent == submission.folder.parent.resolve()
     assert {code_of(folder.environment() or {}) for folder in folders} == {code_state()}
     assert [row.arm for row in lab.overview(NAME).runs] == list(ARMS)
 

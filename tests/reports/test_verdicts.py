@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.judging.claims import Claim, Side, find_claim, paper_claims
+from reports.judging.claims import Claim, Side, find_claim, paper_claims, study_claims
 from reports.judging.evidence import Conditions
 from reports.judging.gains import ASSUMED_SD, MIN_SEEDS, TOO_FEW_SEEDS, WITHIN_NOISE
 from reports.judging.verdicts import (
@@ -29,7 +29,10 @@ from reports.judging.verdicts import (
 from reports.records.collect import Epoch, RunRecord
 from roadmap.protocols import COCO_2017, DEMO, PAPER
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
-from roadmap.stages import STAGE_NAMES, stage_recipe
+from roadmap.stages import STAGE_NAMES, stage_arm, stage_recipe
+from roadmap.study import Arm, Study, record_of
+from studies.roadmap import STUDY as ROADMAP
+from studies.scaling import STUDY as SCALING
 
 DECOUPLED = find_claim("table2/decoupled-head")  # +1.1, and +0.47 at the last epoch
 NMS_FREE = find_claim("table2/nms-free")  # -0.8
@@ -130,7 +133,7 @@ def test_seeds_without_effect_measure_nothing() -> None:
     same = judge(DECOUPLED, dict.fromkeys(range(5), 38.5), dict.fromkeys(range(5), 39.6), rng())
     assert same.label == NOT_MEASURED
     assert "the seeds had no effect, or the runs are copies" in same.reason
-    published = find_claim("table2/total")
+    published = find_claim("table2/simota-yolov3-ultralytics")
     assert judge(published, 44.3, dict.fromkeys(range(5), 47.3), rng()).label == NOT_MEASURED
 
 
@@ -251,7 +254,8 @@ def test_every_table_has_claims_with_the_papers_figures() -> None:
         "simota": 2.3, "nms-free": -0.8,
     }  # fmt: skip
     others = {
-        "table1/end-to-end-coupled": -4.2, "table1/end-to-end-decoupled": -0.8, "table2/total": 3.0,
+        "table1/end-to-end-coupled": -4.2, "table1/end-to-end-decoupled": -0.8,
+        "table2/simota-yolov3-ultralytics": 3.0,
         "table3/yolox-l-yolov5-l": 1.8, "table4/yolox-nano-nanodet": 1.8, "table5/nano-weaker": 1.3,
         "table5/large-mixup": 0.9, "table6/yolox-x": 0.8, "figure3/epoch-100": 6.7448,
     }  # fmt: skip
@@ -467,9 +471,32 @@ def test_last_epochs_and_epochs_on_the_way() -> None:
 
 
 def test_a_published_rival_is_compared_on_coco_alone() -> None:
-    total = find_claim("table2/total")
+    total = find_claim("table2/simota-yolov3-ultralytics")
     runs = [record(recipe_of("simota"), seed, 47.0 + 0.2 * seed) for seed in range(3)]
     result = judged(runs, total)
     assert (result.label, list(result.gains.values())) == (REPRODUCED, pytest.approx([2.7, 2.9, 3.1]))
     elsewhere = judged([record(recipe_of("simota", SHAPES), seed, 36.0 + seed) for seed in range(3)], total)
     assert (elsewhere.label, elsewhere.direction) == (NOT_MEASURED, None)
+
+
+def test_the_claims_of_tables_2_to_4_follow_from_arms() -> None:
+    """A study with the same arms claims the same; nobody lists them a second time."""
+    ours = {claim.key: claim for claim in paper_claims()}
+    for study in (ROADMAP, SCALING):
+        claims = study_claims(record_of(study))
+        assert claims
+        for claim in claims:
+            assert replace(claim, gain_last=ours[claim.key].gain_last) == ours[claim.key]
+
+
+def test_a_users_study_claims_what_the_paper_prints_for_its_arms() -> None:
+    """The gain over another stage is the difference of two printed figures, under a key of its own."""
+    arms = (stage_arm("baseline"), stage_arm("decoupled-head", "baseline"), stage_arm("simota", "baseline"))
+    claims = study_claims(
+        record_of(Study("mine", "?", (*arms, Arm("own", arms[0].recipe, against="baseline"))))
+    )
+    assert [(claim.key, claim.gain, claim.source) for claim in claims] == [
+        ("table2/decoupled-head", 1.1, "Table 2"),
+        ("table2/simota-from-baseline", 8.8, "Table 2"),
+    ]
+    assert claims[1].statement == "+8.8 AP from baseline to simota"

@@ -72,7 +72,7 @@ def test_kills_change_nothing(tmp_path: Path) -> None:
 
     # asked to stop in the middle of an epoch: it writes a checkpoint and says so
     process = start(disturbed)
-    wait_for(lambda: list(disturbed.glob("roadmap/*/recipe.json")), process)
+    wait_for(lambda: list(disturbed.glob("roadmap/*/log.txt")), process)
     wait_for(lambda: "epoch 1/3" in (only_run(disturbed) / "log.txt").read_text(), process)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)

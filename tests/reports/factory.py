@@ -232,11 +232,12 @@ def _metrics(recipe: Recipe, ap: float, last: float, stage: str) -> list[dict[st
 
 
 def _figures(ap: float, epoch: int) -> dict[str, Any]:
-    return {
-        "epoch": epoch, "AP": ap, "AP50": ap * 1.4, "AP75": ap * 1.05, "APs": ap * 0.5, "APm": ap * 1.1,
-        "APl": None, "AR1": ap * 0.7, "AR10": ap * 1.2, "AR100": ap * 1.3, "ARs": ap * 0.6,
-        "ARm": ap * 1.2, "ARl": None,
+    shares = {
+        "AP": 1.0, "AP50": 1.4, "AP75": 1.05, "APs": 0.5, "APm": 1.1, "APl": None, "AR1": 0.7, "AR10": 1.2,
+        "AR100": 1.3, "ARs": 0.6, "ARm": 1.2, "ARl": None,
     }  # fmt: skip
+    percent = {name: None if share is None else min(ap * share, 100.0) for name, share in shares.items()}
+    return {"epoch": epoch, **percent}
 
 
 def _spread(median: float) -> dict[str, float]:

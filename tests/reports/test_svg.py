@@ -86,7 +86,8 @@ def test_every_variable_in_use_is_defined(demo_report: Report) -> None:
     used = set(re.findall(r"var\((--[a-z0-9-]+)\)", text))
     light = re.findall(r"^:root \{([^}]*)\}", text, re.MULTILINE)
     assert len(light) == 2  # the style sheet's, and the figures' colours
-    assert used <= set(re.findall(r"(--[a-z0-9-]+):", "".join(light)))
+    in_place = re.findall(r'style="(--[a-z]+):', text)
+    assert used <= {*re.findall(r"(--[a-z0-9-]+):", "".join(light)), *in_place}
 
 
 def test_assumptions_are_the_open_choices_of_the_paper_with_what_was_chosen(tmp_path: Path) -> None:

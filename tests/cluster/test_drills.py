@@ -59,6 +59,7 @@ def kill_of_a_training_process(lab: Laboratory) -> None:
     """kill -9: the script sees a kill without a cause of the run's own and requeues the task."""
     submission = lab.submit("killed", 2, pause=0.1)
     lab.wait_for_epoch("killed")
+    lab.hold("killed")
     _a_command_beside_it(lab)
     lab.kill("killed")
     lab.wait_until_over("killed")

@@ -111,7 +111,7 @@ def test_a_folder_shared_with_a_group(shared: tuple[FakeSlurm, Path]) -> None:
     sent = submitted(runs)
     told = call_as_nobody(["resubmit", "--seed", "1", "--runs", str(runs)], umask=0o002)
     assert (told.status, told.err) == (0, "")
-    assert "submitted 1 runs" in told.out
+    assert "submitted 1 run" in told.out
     (theirs,) = [each for each in read_submissions(runs) if each.id != sent.id]
     assert theirs.user != sent.user
     fake.queue(f"{theirs.job_name}|{theirs.job}|0|PENDING||Resources")

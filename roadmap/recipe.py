@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from roadmap.typed import parse, to_json
@@ -43,7 +44,7 @@ class Recipe:
     training: TrainConfig
     dataset: DatasetConfig
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First 8 hex digits of the SHA-256 over the canonical JSON of the resolved recipe.
 

@@ -18,7 +18,7 @@ from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.fitting import fitted
 from roadmap.planned import Inputs, write_planned
 from roadmap.protocols import FINE_TUNE, IMAGENET, Deviation, deviations
-from roadmap.recipe import Recipe, Run
+from roadmap.recipe import Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
@@ -93,10 +93,12 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
             f"--imagenet-weights: none of {names} starts from ImageNet; leave it out, or give --weights FILE "
             "to start from a checkpoint"
         )
+    held = [(name, recipe, deviations(recipe, reference)) for name, recipe, reference in recipes]
     planned = tuple(
-        plan_run(Run(study.name, name, seed, recipe), reference, runs)
+        Planned(run, RunFolder(runs / run.study / run.name), deviating)
         for seed in chosen_seeds(options)
-        for name, recipe, reference in recipes
+        for name, recipe, deviating in held
+        for run in [Run(study.name, name, seed, recipe)]
     )
     return Plan(study, command, setting, planned, runs, root, weights, splits)
 
@@ -150,11 +152,6 @@ def make_setting(
         imagenet=f"{IMAGENET}:{identity}" if options.imagenet_weights else "",
         anchors=anchor_finder(protocol.anchors, dataset, annotations),
     )
-
-
-def plan_run(run: Run, reference: Recipe, runs: Path) -> Planned:
-    """A run with its folder, held against the paper's recipe for its arm."""
-    return Planned(run, RunFolder(runs / run.study / run.name), deviations(run.recipe, reference))
 
 
 def weights_file(options: argparse.Namespace) -> Path | None:

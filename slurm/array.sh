@@ -96,6 +96,9 @@ attempts=$run/attempts.jsonl
 before=$(wc -l 2> /dev/null < "$attempts" || echo 0)
 far_before=$(how_far)
 
+# Input sides change every ten iterations; memory in fixed blocks would not fit the next side.
+export PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
+
 # One process per GPU, in the background, so that signals reach this shell while it waits.
 status=75
 if [ -z "$signalled" ]; then

@@ -1,0 +1,76 @@
+"""Processes that train together: one meeting for all runs; whoever fails ends the job and leaves the reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from studies.attempt.stopping import FAILED, FINISHED
+from tests.studies.small_runs import make_data
+from tests.yolox_core.test_training_distributed import run_processes
+from yolox_core.training.distributed import World
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from studies.attempt import result
+from studies.attempt.runner import Options, execute
+from studies.attempt.stopping import StopRequest
+from tests.studies.small_runs import small_run
+from yolox_core.training.distributed import join_world
+from yolox_core.training.loop import Trainer
+
+result.latency_of = result.full_size_profile = lambda *_: None
+step, data = Trainer.step, Path("data").absolute()
+
+def breaking(self, batch, epoch, iteration):
+    if self.world.rank == 1 and run.seed == 2 and iteration == 2:
+        raise RuntimeError("the second process broke")
+    return step(self, batch, epoch, iteration)
+
+Trainer.step = breaking
+given = Options(Path("runs").absolute(), data, data, device="cpu", workers=0, tracking="off")
+statuses = []
+with join_world("cpu") as world:
+    for seed in (0, 1, 2, 3):
+        run = small_run(seed)
+        statuses.append(execute(run, (), given, world, StopRequest()))
+        if world.is_lost:
+            break
+print("statuses", statuses)
+sys.exit(statuses[-1])
+"""
+
+
+@pytest.mark.slow
+def test_runs_one_after_the_other_until_one_process_fails(tmp_path: Path) -> None:
+    make_data(tmp_path / "data")
+    outcomes = run_processes(SCRIPT, tmp_path, count=2, seconds=200)
+    for status, output in outcomes:
+        assert status == FAILED, output
+        assert f"statuses {[FINISHED, FINISHED, FAILED]}" in output, "and the fourth was not begun"
+    (failure,) = tmp_path.glob("runs/tiny/*/failure.json")
+    reason = json.loads(failure.read_text())
+    assert reason["message"] == "RuntimeError: the second process broke", "not what it did to the first"
+    assert (reason["process"], reason["attempt"]) == (1, 1)
+    events = [json.loads(line) for line in (failure.parent / "attempts.jsonl").read_text().splitlines()]
+    assert [event.get("reason") for event in events] == [None, "error"], "one end, whoever failed first"
+
+
+def test_under_nccl_a_failed_process_aborts_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Destroying the group would wait for the others, who wait for this process."""
+    called: list[str] = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: not called)
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: called.append("destroy"))
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", lambda: called.append("abort"))
+    world = World(rank=1, size=2)
+    assert not world.is_lost
+    world.abandon()
+    world.abandon()
+    assert called == ["abort"]
+    assert world.is_lost
+    assert not World().is_lost

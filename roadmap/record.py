@@ -98,8 +98,9 @@ class Spread:
 class Latency:
     """How long one image takes, and everything that decides it.
 
-    load_average: processes that wanted to run on the machine, over the last minute. others_load: cores (of
-    those the measuring process may use) that others kept busy meanwhile, on average. cudnn_benchmark, tf32,
+    load_average, load_average_after: processes that wanted to run on the machine, over the minute before and
+    at the end. others_load: cores (of those the measuring process may use) that others kept busy meanwhile, on
+    average. measured, host, name: when, where and on which device. cudnn_benchmark, tf32,
     clock_mhz: on CUDA how convolutions were computed, and the multiprocessors' clock at the end.
     """
 
@@ -121,6 +122,10 @@ class Latency:
     cudnn_benchmark: bool | None = None
     tf32: bool | None = None
     clock_mhz: Amount | None = None
+    load_average_after: Amount | None = None
+    measured: str | None = None
+    host: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,8 @@ class Result:
     """result.json. best, last: figures of the best evaluated and of the last epoch.
 
     profile: of the trained model; full_size_profile: of the paper's model with the same ingredients.
-    finished: UTC, ISO 8601. deviations: of the recipe, and those that the run itself met.
+    finished: UTC, ISO 8601. deviations: of the recipe, and those that the run itself met. earlier_latencies:
+    what ``latency`` was before it was measured again.
     """
 
     schema: Annotated[int, Ge(1)]
@@ -192,6 +198,7 @@ class Result:
     deviations: tuple[Deviation, ...]
     full_size_profile: Profile | None = None
     latency: Latency | None = None
+    earlier_latencies: tuple[Latency, ...] = ()
 
 
 @dataclass(frozen=True)

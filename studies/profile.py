@@ -4,6 +4,7 @@
     python -m studies.profile --stage baseline --stage simota
     python -m studies.profile --model yolox-nano --latency --device cpu
     python -m studies.profile --json
+    python -m studies.profile --run runs/roadmap/simota-s0-1a2b3c4d --latency      once the machine is quiet
 
 Counts the built detectors: parameters, multiply-adds, 2 × multiply-adds, and GFLOPs in the paper's
 convention (roadmap/cost.py explains it), beside the paper's figures. Expected: every printed digit of
@@ -17,11 +18,13 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from roadmap.paper import roadmap_row, table
 from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at
 from roadmap.text_table import format_table
+from roadmap.typed import to_json
 from yolox_core.config import (
     MODELS,
     YOLOX_INGREDIENTS,
@@ -59,12 +62,55 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.image_size is not None and (options.image_size < 32 or options.image_size % 32):
         parser.error(f"--image-size must be a positive multiple of 32, not {options.image_size}")
+    if options.run is not None:
+        return _measure_run_again(parser, options)
     subjects = find_subjects(options.stage or [], options.model or [], options.image_size)
     try:
         rows = [profile(subject, options) for subject in _with_progress(subjects, options)]
     except ValueError as error:
         parser.error(str(error))
     print(json.dumps(rows, indent=1) if options.json else format_rows(rows))
+    return 0
+
+
+def _measure_run_again(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """A finished run's latency once more, into its record; 1 when the machine or the record is not ready."""
+    if not options.latency or options.stage or options.model or options.image_size or options.repeats:
+        parser.error("--run FOLDER goes with --latency (and --data, --device), nothing else")
+    from roadmap.record import RunFolder, RunLockedError
+    from studies.evaluate import choose_device, find_subject, recipe_of, usual_val_split
+
+    folder = RunFolder(options.run)
+    try:
+        recipe = recipe_of(folder)
+        result = folder.result()
+        former_device = result.latency.device if result is not None and result.latency else None
+        device = choose_device(options.device or former_device)
+        nothing = {"weights": None, "image_size": None}
+        subject = find_subject(argparse.Namespace(run=options.run, data=options.data, **nothing))
+
+        from studies.attempt.latency import measure_again
+        from yolox_core.build import build_detector
+        from yolox_core.data.coco import CocoDataset
+        from yolox_core.deploy.weights import load_official
+
+        detector = build_detector(subject.model, subject.ingredients)
+        load_official(detector, subject.weights)
+        images = CocoDataset(subject.data, subject.split or usual_val_split(subject.data))
+        found, former = measure_again(folder, detector, recipe.training, images, device)
+    except (ValueError, OSError, RunLockedError) as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(to_json(found), indent=1))
+        return 0
+    before = f", before {former.forward_ms.median:.2f} ms" if former else ""
+    elsewhere = (
+        f"\nIt was {former.name} then: compare with other runs only once they are measured here too."
+        if former and former.name not in (None, found.name)
+        else ""
+    )
+    print(f"{folder.name}: {found.forward_ms.median:.2f} ms on {found.name}{before}{elsewhere}")
     return 0
 
 
@@ -201,6 +247,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"a named model; may be repeated: {', '.join(MODELS)}",
     )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="with --latency: measure a finished run again, into its record; the former figure is kept there",
+    )
+    parser.add_argument("--data", metavar="DIR", help="with --run: where its dataset lies now")
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default: the paper's, 640 or 416")
     parser.add_argument("--latency", action="store_true", help="also measure latency (minutes on a CPU)")
     parser.add_argument(

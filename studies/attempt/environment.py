@@ -55,7 +55,7 @@ def describe_hardware(world: World) -> dict[str, Any]:
     on_cuda = world.device.type == "cuda"
     return {
         "device": world.device.type,
-        "name": torch.cuda.get_device_name(world.device) if on_cuda else processor_name(),
+        "name": device_name(world.device),
         "cpu": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": world.size if on_cuda else 0,
@@ -65,6 +65,11 @@ def describe_hardware(world: World) -> dict[str, Any]:
         "cuda": torch.version.cuda if on_cuda else None,
         "cudnn": torch.backends.cudnn.version() if on_cuda else None,
     }
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def processor_name() -> str:

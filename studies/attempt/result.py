@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,33 +16,28 @@ from roadmap.record import (
     DatasetFacts,
     Figures,
     Hardware,
-    Latency,
     Profile,
     Result,
     RunFolder,
     Skipped,
-    Spread,
     TrainingFacts,
     now,
     write_atomic,
 )
-from studies.attempt.data import RunData, photographs
+from studies.attempt.data import RunData
 from studies.attempt.environment import describe_hardware
-from studies.attempt.load import others_load, read_clock
+from studies.attempt.latency import latency_of
 from studies.attempt.share import data_workers
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, TrainConfig, input_size
 from yolox_core.detector import Detector
 from yolox_core.evaluation.collect import Detections, coco_metrics, collect_detections, merge
-from yolox_core.profiling import measure_latency, profile_detector
+from yolox_core.profiling import profile_detector
 from yolox_core.training.checkpoint import BrokenCheckpointError, CheckpointStore
 from yolox_core.training.distributed import World
 from yolox_core.training.loop import Trainer, rank_of
 
 log = logging.getLogger(__name__)
-
-#: Latency is measured on this many validation images in turn, this many times in all.
-LATENCY_IMAGES, LATENCY_REPEATS = 32, 200
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ def conclude(
         last=last.recorded(),
         profile=Profile(**asdict(profile_detector(detector, config.image_size))),
         full_size_profile=full_size_profile(recipe),
-        latency=latency_of(detector, config, data, world.device),
+        latency=latency_of(detector, config, data.val, world.device),
         training=TrainingFacts(
             epochs=config.epochs,
             iterations=history[-1]["iteration"],
@@ -163,24 +157,6 @@ def kept_epoch(store: CheckpointStore, last: int) -> int | None:
         log.error("%s; %s; the last epoch's weights take its place", error, store.set_best_aside())
         return None
     return None if kept is None or kept["epoch"] == last else kept["epoch"]
-
-
-def latency_of(detector: Detector, config: TrainConfig, data: RunData, device: torch.device) -> Latency:
-    """Latency on photographs of the validation split, and how busy the machine was."""
-    images = photographs(data.val, LATENCY_IMAGES, config.image_size)
-    before = read_clock()
-    measured = measure_latency(
-        detector,
-        config.image_size,
-        device,
-        config.final_confidence,
-        config.nms_iou,
-        repeats=LATENCY_REPEATS,
-        images=images if len(images) else None,
-    )
-    times = {name: Spread(**measured[name]) for name in ("forward_ms", "postprocess_ms", "total_ms")}
-    others = others_load(before, read_clock())
-    return Latency(**(measured | times), load_average=os.getloadavg()[0], others_load=others)
 
 
 def full_size_profile(recipe: Recipe) -> Profile:

@@ -1,4 +1,4 @@
-"""Processes that train together: one meeting for all runs; whoever fails ends the job and leaves the reason."""
+"""Processes that train together: one meeting for all runs; who fails ends the job and leaves the reason."""
 
 from __future__ import annotations
 

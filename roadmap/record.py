@@ -99,9 +99,9 @@ class Latency:
     """How long one image takes, and everything that decides it.
 
     load_average, load_average_after: processes that wanted to run on the machine, over the minute before and
-    at the end. others_load: cores (of those the measuring process may use) that others kept busy meanwhile, on
-    average. measured, host, name: when, where and on which device. cudnn_benchmark, tf32,
-    clock_mhz: on CUDA how convolutions were computed, and the multiprocessors' clock at the end.
+    at the end. others_load: cores (of those the measuring process may use) that others kept busy meanwhile,
+    on average. measured, host, name: when, where and on which device. cudnn_benchmark, tf32, clock_mhz: on
+    CUDA how convolutions were computed, and the multiprocessors' clock at the end.
     """
 
     device: str

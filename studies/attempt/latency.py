@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import torch
 
-from reports.tables.conditions import BUSY
 from roadmap.record import Latency, RunFolder, Spread, now, write_result
 from studies.attempt.data import photographs
 from studies.attempt.environment import device_name
@@ -62,6 +61,8 @@ def measure_again(
     detector: with the run's best weights. Returns the new and the former figure. Raises ValueError when the
     run is not finished, or the machine is busy: the record is then left as it was.
     """
+    from reports.tables.conditions import BUSY  # a report judges by it; pandas comes with it
+
     result = folder.result()
     if result is None:
         raise ValueError(f"{folder.path} is not finished; its latency is measured at its end")

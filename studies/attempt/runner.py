@@ -31,6 +31,7 @@ from roadmap.redaction import PublicFormatter
 from studies.attempt.data import RunData, cache_images, open_data
 from studies.attempt.environment import describe_environment
 from studies.attempt.history import mixed_code, note_start, write_environment
+from studies.attempt.lock_watch import watched
 from studies.attempt.process import prepare_process
 from studies.attempt.result import conclude, evaluate, headline
 from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
@@ -213,6 +214,7 @@ def _claim(folder: RunFolder, options: Options, stack: ExitStack) -> int | None:
     except OSError as error:
         log.error("cannot write in %s: %s; make room or choose another --runs", folder.path, error)
         return FAILED
+    stack.enter_context(watched(folder.path / "lock"))
     if (status := _recorded(folder, options)) is not None:  # while we waited for the lock
         return status
     if options.again:

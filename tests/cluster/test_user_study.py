@@ -62,7 +62,7 @@ def a_users_study(main_lab: Laboratory) -> None:
     log = "\n".join(path.read_text() for path in (submission.folder / "logs").iterdir())
     assert [folder.state() for folder in folders] == ["finished"] * 3, log
     assert Path(submission.code).resolve().parent == submission.folder.parent.resolve()
-    assert {code_of(folder.environment() or {}) for folder in folders} == {code_state()}
+    assert {code_of(folder.environment() or {}) for folder in folders} == {code_state(Path(submission.code))}
     assert [row.arm for row in lab.overview(NAME).runs] == list(ARMS)
 
     shown = mlflow_runs(lab.runs / "mlflow.db")

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.yolox_core.data_folders import make_dataset, objects
+from tests.yolox_core.data_folders import ArraySource, gradient, make_dataset, objects
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, empty_targets
 from yolox_core.config import TrainConfig
 from yolox_core.data import loader
 from yolox_core.data.batch import Batch, pad_targets
 from yolox_core.data.coco import CocoDataset
-from yolox_core.data.loader import TrainStream, epoch_order, training_side
+from yolox_core.data.loader import TrainStream, epoch_order, sample_generator, training_side
 
 CONFIG = TrainConfig(
     epochs=3,
@@ -320,3 +320,35 @@ def test_a_worker_that_heeds_nothing_is_killed(
             time.sleep(0.02)
     assert set(multiprocessing.active_children()) == before
     assert caplog.text.count("did not end by itself; killed") == 2
+
+
+#: Labels, boxes (to a pixel) and mean grey of the first samples of seed 0.
+PINNED: list[tuple[list[int], list[list[int]], int]] = [
+    (
+        [0, 1, 1, 1, 1],
+        [[50, 8, 56, 14], [39, 7, 45, 13], [49, 16, 55, 22], [38, 16, 44, 21], [31, 5, 57, 31]],
+        105,
+    ),
+    ([1, 1, 1], [[40, 9, 64, 45], [0, 12, 4, 48], [0, 0, 36, 36]], 103),
+    ([0, 0], [[0, 25, 31, 61], [2, 0, 40, 30]], 105),
+]
+
+
+def test_the_stream_of_a_seed_is_pinned() -> None:
+    """Images, sides and every draw of an augmentation, for good: a change makes every seed another run."""
+    assert epoch_order(0, 0, 10).tolist() == [8, 4, 7, 0, 1, 2, 5, 9, 6, 3]
+    assert epoch_order(3, 1, 10).tolist() == [9, 8, 5, 3, 2, 7, 0, 6, 4, 1]
+    draws = [sample_generator(0, 1, 2, attempt).random(2).round(6).tolist() for attempt in (0, 1)]
+    assert draws == [[0.590871, 0.335658], [0.668463, 0.001589]]
+    config = replace(CONFIG, multiscale_interval=2)
+    assert [training_side(config, 0, 0, i, 4) for i in range(4)] == [96, 96, 32, 32]
+    assert [training_side(config, 1, 0, i, 4) for i in range(4)] == [96, 96, 64, 64]
+    source = ArraySource(
+        [gradient(48, 64, blue=20 * k) for k in range(8)], [objects((k % 2, 8, 6, 38, 36)) for k in range(8)]
+    )
+    shown = []
+    for position in range(3):
+        image, targets = strong_pipeline(CONFIG)(source, position, sample_generator(0, 0, position))
+        boxes = targets.boxes_xyxy.round().astype(int).tolist()
+        shown.append((targets.labels.tolist(), boxes, round(float(image.mean()))))
+    assert shown == PINNED

@@ -96,8 +96,11 @@ def submit(
         limit = limit_of(study, runs, site.array_throttle)
         dealt = shares(limit, [*others, *(len(plan.tasks) for plan in plans)])[len(others) :]
         sent, notes = hand_over(plans, dealt, limit, Surroundings.here())
-        if limit and others:
-            balance(study, runs)
+        if limit and (others or len(sent) > len(plans)):
+            try:
+                balance(study, runs)
+            except client.SlurmError as error:  # the runs are submitted all the same
+                notes += (f"the limit was not dealt anew: {error}; python -m slurm throttle tries again",)
         return Outcome(sent, skipped, cost, _scripts(sent, dealt), notes)
 
 

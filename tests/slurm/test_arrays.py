@@ -237,6 +237,19 @@ def test_a_later_submission_takes_its_share(fake: FakeSlurm, site: Site, runs: P
     assert ["update", "JobId=101", "ArrayTaskThrottle=3"] in fake.calls("scontrol")  # dealt anew
 
 
+def test_a_limit_that_cannot_be_dealt_is_no_failed_submission(
+    fake: FakeSlurm, site: Site, runs: Path
+) -> None:
+    limited = replace(site, array_throttle=4)
+    first = submit("roadmap", tasks(3), limited, runs, REPORT).submission
+    assert first is not None
+    fake.queue(*(f"{first.job_name}|101|{i}|PENDING||Resources" for i in range(3)))
+    fake.answer("scontrol update", err="Job/step already completing or completed", status=1)
+    outcome = submit("roadmap", tasks(6), limited, runs, REPORT)
+    assert outcome.submission is not None
+    assert "the limit was not dealt anew: Job/step already completing" in outcome.notes[0]
+
+
 def test_throttle_changes_what_is_queued(
     fake: FakeSlurm, site: Site, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

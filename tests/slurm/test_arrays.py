@@ -83,8 +83,8 @@ def test_the_request_of_every_arm_is_checked(fake: FakeSlurm, runs: Path) -> Non
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        ({"simota": {"gpus": 3}}, r"unknown key 'arms.simota.gpus'; valid keys: partition, qos"),
-        ({"simota": 3}, r"arms must hold tables: \[arms.simota\]"),
+        ({"simota": {"gpus": 3}}, "unknown key 'arms.simota.gpus'; valid keys: arms.simota.partition, arms"),
+        ({"simota": 3}, "arms.simota must be a table of keys and values, not 3"),
         ({"simota": {"memory": "lots"}}, "arms.simota: memory must be a size"),
         ({"simota": {"time_limit": "1"}}, r"arms.simota: signal_lead \(120 s\) must be shorter"),
     ],

@@ -82,13 +82,13 @@ def test_a_job_script_never_gets_credentials(tmp_path: Path, given: str) -> None
         again=False, runs=str(tmp_path), tracking=uri if given == "option" else None, dry_run=True, json=False
     )
     with pytest.raises(ValueError, match="export MLFLOW_TRACKING_URI") as refusal:
-        submit_study(None, [], None, site, options)  # type: ignore[arg-type]
+        submit_study(None, site, options)  # type: ignore[arg-type]
     assert "hunter2" not in str(refusal.value)
 
 
 def test_printed_job_scripts() -> None:
     script = "export HTTPS_PROXY=http://anna-k:hunter2@proxy:3128\n"
-    outcome = Outcome(None, (), Estimate(None, (), None, None, None), {"array.sh": script})
+    outcome = Outcome((), (), Estimate(None, (), None, None, None), {"array.sh": script})
     printed = outcome_text(outcome, dry_run=True) + str(outcome_json(outcome))
     assert "http://proxy:3128" in printed
     assert "hunter2" not in printed

@@ -82,8 +82,15 @@ def test_the_job_behind_an_array_runs_it(
 
     monkeypatch.setattr(cluster, "submit", take)
     options = argparse.Namespace(
-        again=False, runs=str(tmp_path), tracking=tracking, dry_run=True, json=False, max_gpu_hours=None
+        again=False,
+        runs=str(tmp_path),
+        tracking=tracking,
+        dry_run=True,
+        json=False,
+        max_gpu_hours=None,
+        freeze=False,
     )
+    plan = SimpleNamespace(study=SimpleNamespace(name="roadmap"), runs=tmp_path, planned=[])
     with pytest.raises(ValueError, match="enough"):
-        cluster.submit_study(SimpleNamespace(name="roadmap"), [], None, Site("x"), options)  # type: ignore[arg-type]
+        cluster.submit_study(plan, Site("x"), options)  # type: ignore[arg-type]
     assert given == [("-m", "studies.report", "--study", "roadmap", "--runs", str(tmp_path), *words)]

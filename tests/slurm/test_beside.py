@@ -179,6 +179,7 @@ def test_while_slurm_is_silent_no_lock_is_touched(
         (f"process {os.getpid()} on {os.uname().nodename}, job 777", "is alive, on this machine"),
         ("", "its lock does not say who holds it"),
     ],
+    ids=["elsewhere", "here", "nobody"],  # a process id in a name would differ between test processes
 )
 def test_a_holder_that_slurm_does_not_know_is_left_alone(
     fake: FakeSlurm,

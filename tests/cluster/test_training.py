@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,14 +149,10 @@ def hold_after_start(lab: Laboratory, folder: RunFolder, attempt: int) -> None:
     signal_training(folder, attempt, signal.SIGSTOP)
 
 
-def warned(folder: RunFolder, attempt: int) -> bool:
-    """Whether Slurm's USR1 waits for the process of this attempt, or has ended it before it was held."""
-    try:
-        status = Path(f"/proc/{starts(folder)[attempt - 1]['pid']}/status").read_text()
-    except FileNotFoundError:
-        return True
-    (pending,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
-    return bool(int(pending, 16) >> (signal.SIGUSR1 - 1) & 1)
+def warned(submission: Submission, attempt: int) -> bool:
+    """Whether Slurm has warned the script of this attempt, be it before the training process was held."""
+    text = "".join(path.read_text() for path in submission.logs(0))
+    return text.count("slurm: got USR1") >= attempt
 
 
 @drill
@@ -215,7 +210,7 @@ def time_limit_twice(main_lab: Laboratory) -> None:
     folder = wait_for_epoch(lab, "baseline", 0)
     for attempt in (1, 2):
         hold_after_start(lab, folder, attempt)
-        lab.wait("roadmap", partial(warned, folder, attempt), f"the warning of attempt {attempt}")
+        lab.wait("roadmap", partial(warned, submission, attempt), f"the warning of attempt {attempt}")
         signal_training(folder, attempt, signal.SIGCONT)
     lab.wait_until_over("roadmap", 300)
     assert_as_here(lab, "baseline")

@@ -62,6 +62,17 @@ def report(site: Site) -> str:
     return report_script("s.1", "t", ("-m", "reports"), Path("/runs/s/submissions/1"), site, HERE)
 
 
+@pytest.mark.parametrize("chosen", ["", "max_split_size_mb:64"])
+def test_gpu_memory_grows_in_segments_unless_the_user_decided(chosen: str) -> None:
+    line = next(line for line in script(load_site("large")).splitlines() if "PYTORCH_CUDA_ALLOC_CONF" in line)
+    environment = {"PATH": os.environ["PATH"]} | ({"PYTORCH_CUDA_ALLOC_CONF": chosen} if chosen else {})
+    command = f"{line}; printenv PYTORCH_CUDA_ALLOC_CONF"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == (chosen or "expandable_segments:True")
+
+
 def test_the_report_asks_for_what_suits_its_own_partition() -> None:
     """A QoS or a constraint of the GPU partition would keep it out of the queue for ever."""
     assert directives(report(load_site("large"))) == [

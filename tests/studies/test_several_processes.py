@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from studies.attempt import training
 from studies.attempt.stopping import FAILED, FINISHED
-from tests.studies.small_runs import make_data
+from tests.studies.small_runs import make_data, small_run
 from tests.yolox_core.test_training_distributed import run_processes
-from yolox_core.training.distributed import World
+from yolox_core.build import build_detector
+from yolox_core.config import Ingredients, ModelConfig
+from yolox_core.training import loop
+from yolox_core.training.distributed import World, join_world
+
+TINY = ModelConfig(depth=0.1, width=0.0625, num_classes=2)
 
 SCRIPT = """
 import sys
@@ -74,3 +86,47 @@ def test_under_nccl_a_failed_process_aborts_and_does_not_wait(monkeypatch: pytes
     assert called == ["abort"]
     assert world.is_lost
     assert not World().is_lost
+
+
+def test_on_gpus_the_group_is_bound_to_its_device_and_gradients_are_not_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unbound, NCCL guesses the device at the first barrier; copied, gradients take their memory twice."""
+    given: dict[str, Any] = {}
+
+    class Wrapped(DistributedDataParallel):
+        def __init__(self, module: nn.Module, **settings: Any) -> None:
+            nn.Module.__init__(self)
+            given.update(settings)
+
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "x"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **settings: given.update(settings))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(loop, "DistributedDataParallel", Wrapped)
+    with join_world("cuda") as world:
+        assert given["device_id"] == torch.device("cuda", 1)
+        loop.averaged_over_processes(build_detector(TINY, Ingredients()), world)
+    assert given["gradient_as_bucket_view"] is True
+    assert given["device_ids"] == [torch.device("cuda", 1)]
+
+
+def test_folded_norms_are_restated_on_the_device_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def unfold(detector: nn.Module, batches: Iterator[torch.Tensor]) -> None:
+        seen.extend(batch.device.type for batch in batches)
+        seen.extend({p.device.type for p in detector.parameters()})
+
+    monkeypatch.setattr(training, "load_official", lambda detector, weights: SimpleNamespace(folded=True))
+    monkeypatch.setattr(training, "unfold_norms", unfold)
+    monkeypatch.setattr(training, "photographs", lambda *_: torch.zeros(9, 3, 32, 32))
+    run = small_run(0, pretrained="weights:0")
+    world = World(device=torch.device("meta"))
+    data: Any = SimpleNamespace(train=None)
+    training.build_for_training(run, Path("weights.pth"), data, world)
+    assert seen == ["meta", "meta", "meta"]

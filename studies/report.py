@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from reports.__main__ import CLAIM_FAILED, build_and_show
 from reports.__main__ import parser as reports_parser
+from reports.records.collect import only_study
 from slurm.places import never_started
 from studies.mirror.report import mirror_study
 
@@ -29,7 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
     )
     options = parser.parse_args(arguments)
+    with suppress(ValueError):  # the report says what is wrong
+        options.study = options.study or only_study(options.runs)
     status = build_and_show(options)
+    if options.study is None:
+        return status
     for run in never_started(options.runs, options.study):
         print(
             f"never started: {run}; python -m slurm status --study {options.study} says more", file=sys.stderr

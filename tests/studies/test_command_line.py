@@ -118,7 +118,10 @@ def test_mistakes_are_named(arguments: list[str], variables: dict[str, str], mes
         (["--data", ""], "--data is empty; give a folder, or --embedded"),
         (["--embedded", "--data", "x"], "--embedded is a dataset of its own; leave out --data"),
         (["--weights", "{text}"], "is no PyTorch checkpoint; give a .pth or .pt file"),
-        (["--protocol", "fine-tune"], "--protocol fine-tune goes on from a checkpoint: give --weights"),
+        (
+            ["--protocol", "fine-tune"],
+            "the protocol fine-tune starts from a trained model; give it with --weights FILE",
+        ),
         (
             ["--imagenet-weights", "{pth}"],
             "--imagenet-weights: none of simota starts from ImageNet",

@@ -136,6 +136,7 @@ def test_a_file_without_options_or_words_is_explained(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("module", ["studies.roadmap", "studies.scaling"])
 def test_our_studies_are_data_at_module_level(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [module])
+    monkeypatch.delitem(sys.modules, module, raising=False)  # another test may have imported it
     study: Any = runpy.run_module(module)["STUDY"]
     assert study.name == module.rpartition(".")[2]
     lines = Path(sys.modules["studies"].__path__[0], f"{study.name}.py").read_text().splitlines()

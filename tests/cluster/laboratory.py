@@ -114,12 +114,12 @@ class Laboratory:
         """The run's line in ``python -m slurm status``."""
         return next(row for row in self.overview(study).runs if row.seed == seed)
 
-    def wait_for_epoch(self, study: str, epoch: int = 1, seed: int = 0, seconds: float = 120) -> None:
+    def wait_for_epoch(self, study: str, epoch: int = 1, seed: int = 0, seconds: float = 300) -> None:
         """Until the run has finished this many epochs."""
         folder = self.folder(study, seed)
         self.wait(study, lambda: len(folder.metrics()) >= epoch, f"epoch {epoch}", seconds)
 
-    def wait_until_over(self, study: str, seconds: float = 240) -> None:
+    def wait_until_over(self, study: str, seconds: float = 600) -> None:
         """Until Slurm has none of the study's jobs, the report included."""
 
         def over() -> bool:
@@ -129,7 +129,7 @@ class Laboratory:
         self.wait(study, over, "the end of all jobs", seconds, every=1.0)
 
     def wait(
-        self, study: str, condition: Callable[[], object], what: str, seconds: float = 120, every: float = 0.2
+        self, study: str, condition: Callable[[], object], what: str, seconds: float = 300, every: float = 0.2
     ) -> None:
         """Poll; a failure shows the queue and the logs."""
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from roadmap.datasets import describe_dataset, embedded_folder
 from tests.cluster.laboratory import ROOT, Laboratory
-from tests.cluster.registry import drill, names
+from tests.cluster.registry import names, training_drill
 from yolox_core.data.shapes import ensure_shapes_dataset
 
 #: Seconds of training here instead of weeks.
@@ -35,7 +35,7 @@ def script(dataset: Path) -> str:
     return text.replace(PAPER, SECONDS).replace("/data/coco", str(dataset))
 
 
-@drill
+@training_drill
 def documentation(lab: Laboratory) -> None:
     """From an empty folder to a finished study."""
     folder = lab.runs.parent / "reader"
@@ -51,7 +51,7 @@ def documentation(lab: Laboratory) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=550,
+        timeout=800,
     )
     out = done.stdout
     assert done.returncode == 0, f"{out}\n{done.stderr}"
@@ -64,7 +64,7 @@ def documentation(lab: Laboratory) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", names(__name__))
 def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
     drills[name].result()

@@ -318,7 +318,7 @@ def preflight(lab: Laboratory) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", names(__name__))
 def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
     drills[name].result()

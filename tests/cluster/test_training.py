@@ -30,7 +30,7 @@ from slurm import steer
 from slurm.site import Site
 from slurm.submission import Submission, Task, read_submissions
 from tests.cluster.laboratory import ROOT, Laboratory, fill_up
-from tests.cluster.registry import drill, names
+from tests.cluster.registry import names, training_drill
 from yolox_core.training.checkpoint import CheckpointStore
 
 #: What a row of metrics.jsonl says about the machine rather than the training.
@@ -43,7 +43,7 @@ def roadmap(lab: Laboratory, *more: str) -> None:
     command = [sys.executable, "-m", "studies.roadmap", *common, "--runs", str(lab.runs), *more]
     env = lab.cluster.env | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=500, check=False
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=800, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -127,7 +127,7 @@ def wait_for_epoch(lab: Laboratory, stage: str, epoch: int = 1) -> RunFolder:
         found = [f for f in find_runs(lab.runs, "roadmap") if f.name.startswith(f"{stage}-s0-")]
         return bool(found) and len(found[0].metrics()) >= epoch
 
-    lab.wait("roadmap", reached, f"epoch {epoch} of {stage}", 240)
+    lab.wait("roadmap", reached, f"epoch {epoch} of {stage}", 500)
     return stage_folder(lab, stage)
 
 
@@ -145,7 +145,7 @@ def hold_after_start(lab: Laboratory, folder: RunFolder, attempt: int) -> None:
     """Until this attempt has started; it is held still, so that it cannot end before what comes next. What
     ends a job continues it first.
     """
-    lab.wait("roadmap", lambda: len(starts(folder)) >= attempt, f"attempt {attempt}", 240)
+    lab.wait("roadmap", lambda: len(starts(folder)) >= attempt, f"attempt {attempt}", 500)
     signal_training(folder, attempt, signal.SIGSTOP)
 
 
@@ -155,13 +155,13 @@ def warned(submission: Submission, attempt: int) -> bool:
     return text.count("slurm: got USR1") >= attempt
 
 
-@drill
+@training_drill
 def whole_roadmap(main_lab: Laboratory) -> None:
     """All seven stages as one array, then the report; the figures are those of the local run."""
     lab = main_lab.beside("whole")
     submission = submit_all(lab)
     assert [task.arm for task in submission.tasks] == list(STAGE_NAMES)
-    lab.wait_until_over("roadmap", 500)
+    lab.wait_until_over("roadmap", 800)
     assert_as_here(lab, *STAGE_NAMES)
     assert all(len(starts(stage_folder(lab, stage))) == 1 for stage in STAGE_NAMES)
     log = next((submission.folder / "logs").glob("report_*.log")).read_text()
@@ -175,7 +175,7 @@ def _second_submission_has_nothing_to_do(lab: Laboratory) -> None:
     assert len(read_submissions(lab.runs, "roadmap")) == before
 
 
-@drill
+@training_drill
 def disturbed_again_and_again(main_lab: Laboratory) -> None:
     """kill -9, scontrol requeue, preemption, scancel and retry, one after the other, of one real training;
     the figures stay those of the local run.
@@ -190,17 +190,17 @@ def disturbed_again_and_again(main_lab: Laboratory) -> None:
     lab.outrank(10)
     hold_after_start(lab, folder, 4)
     lab.slurm("scancel", f"{submission.job}_0")
-    lab.wait_until_over("roadmap", 300)
+    lab.wait_until_over("roadmap", 800)
     assert lab.overview("roadmap").runs[0].state == "cancelled"
     assert [event.why for event in submission.history(0) if event.event == "requeue"] == ["killed"]
     outcome, _ = steer.again("retry", "roadmap", lab.runs)
     assert outcome is not None
-    lab.wait_until_over("roadmap", 300)
+    lab.wait_until_over("roadmap", 800)
     assert_as_here(lab, "simota")
     assert len(starts(folder)) == 5
 
 
-@drill
+@training_drill
 def time_limit_twice(main_lab: Laboratory) -> None:
     """Held still until Slurm's warning, a run's time is over twice: checkpointed, requeued, finished with
     the figures of the local run.
@@ -212,14 +212,14 @@ def time_limit_twice(main_lab: Laboratory) -> None:
         hold_after_start(lab, folder, attempt)
         lab.wait("roadmap", partial(warned, submission, attempt), f"the warning of attempt {attempt}")
         signal_training(folder, attempt, signal.SIGCONT)
-    lab.wait_until_over("roadmap", 300)
+    lab.wait_until_over("roadmap", 800)
     assert_as_here(lab, "baseline")
     assert len(starts(folder)) >= 3
     ends = [event for event in submission.history(0) if event.event == "end"]
     assert {(event.status, event.why) for event in ends[:-1]} == {(75, "signal")}
 
 
-@drill
+@training_drill
 def training_on_a_full_disk(main_lab: Laboratory) -> None:
     """The runs folder, a small tmpfs, is filled in the middle of a training: the run fails and says so;
     freed, retry finishes it from its last good checkpoint with the figures of the local run.
@@ -234,21 +234,21 @@ def training_on_a_full_disk(main_lab: Laboratory) -> None:
         filler = lab.runs / "filler"
         fill_up(filler)
         signal_training(folder, 1, signal.SIGCONT)
-        lab.wait_until_over("roadmap", 300)
+        lab.wait_until_over("roadmap", 800)
         assert folder.result() is None
         assert lab.overview("roadmap").runs[0].state in ("failed", "interrupted")
         (log,) = lab.runs.glob("roadmap/submissions/*/logs/*_0.log")
         filler.unlink()
         outcome, _ = steer.again("retry", "roadmap", lab.runs)
         assert outcome is not None, log.read_text()
-        lab.wait_until_over("roadmap", 300)
+        lab.wait_until_over("roadmap", 800)
         assert_as_here(lab, "baseline")
         assert len(starts(folder)) == 2
     finally:
         subprocess.run(["umount", "--lazy", str(lab.runs)], check=True)
 
 
-@drill
+@training_drill
 def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
     """Four processes on two nodes, gloo; warned in the middle, they checkpoint together and go on. The job
     gets nothing of the environment that submitted it.
@@ -259,7 +259,7 @@ def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
     submission = submit(lab, "simota", site=site)
     folder = wait_for_epoch(lab, "simota")
     lab.slurm("scancel", "--batch", "--signal=USR1", f"{submission.job}_0")
-    lab.wait_until_over("roadmap", 500)
+    lab.wait_until_over("roadmap", 800)
     environment = folder.environment()
     assert environment is not None
     assert environment["hardware"]["world_size"] == 4
@@ -269,7 +269,7 @@ def two_nodes_of_two_gpus(main_lab: Laboratory) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", names(__name__))
 def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
     drills[name].result()

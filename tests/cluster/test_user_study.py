@@ -17,7 +17,7 @@ from roadmap.record import find_runs
 from slurm.submission import read_submissions
 from studies.mirror.store import default_uri
 from tests.cluster.laboratory import ROOT, Laboratory
-from tests.cluster.registry import drill, names
+from tests.cluster.registry import names, training_drill
 from tests.studies.user_study import ARMS, NAME, write_user_study
 
 
@@ -32,7 +32,7 @@ def mlflow_runs(store: Path) -> list[tuple[str, str, dict[str, str]]]:
     return [(name, status, tags[run]) for run, name, status in found]
 
 
-@drill
+@training_drill
 def a_users_study(main_lab: Laboratory) -> None:
     """Planned elsewhere with relative paths; the tasks run frozen code, and need nothing of the user's."""
     lab = main_lab.beside("users")
@@ -50,13 +50,13 @@ def a_users_study(main_lab: Laboratory) -> None:
     env = lab.cluster.env | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "--freeze", "--site", str(profile), "--tracking", default_uri(lab.runs)],
-        cwd=file.parent, env=env, capture_output=True, text=True, timeout=300, check=False,
+        cwd=file.parent, env=env, capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     file.unlink()
     (submission,) = read_submissions(lab.runs, NAME)
     assert [task.arm for task in submission.tasks] == list(ARMS)
-    lab.wait_until_over(NAME, 500)
+    lab.wait_until_over(NAME, 800)
 
     folders = find_runs(lab.runs, NAME)
     log = "\n".join(path.read_text() for path in (submission.folder / "logs").iterdir())
@@ -78,7 +78,7 @@ def a_users_study(main_lab: Laboratory) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", names(__name__))
 def test_drill(name: str, drills: dict[str, Future[None]]) -> None:
     drills[name].result()

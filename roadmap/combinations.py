@@ -54,8 +54,13 @@ def combination_arm(model: str, ingredients: Ingredients, against: str = "") -> 
         return combination_recipe(model, ingredients, setting.protocol, setting.dataset, setting.imagenet)
 
     enabled = ingredients.enabled()
-    name = "-".join([model, *_brief(enabled)]).replace("_", "-")
+    name = f"{model}-{combination_name(enabled)}"
     return Arm(name, recipe, against=against, summary=f"{model} with {', '.join(enabled) or 'no ingredient'}")
+
+
+def combination_name(enabled: Iterable[str]) -> str:
+    """Which ingredients are on, in a word for a command line and a folder."""
+    return "-".join(_brief(tuple(name for name in INGREDIENTS if name in set(enabled)))).replace("_", "-")
 
 
 def combination_recipe(

@@ -65,6 +65,11 @@ STAGES: tuple[Stage, ...] = (
     Stage("nms-free", "+NMS free (optional)", "nms_free", "a one-to-one branch, top-k instead of NMS"),
 )
 
+#: What the paper calls an ingredient.
+INGREDIENT_LABELS: dict[str, str] = {
+    stage.adds: stage.row.removeprefix("+").partition(" (")[0] for stage in STAGES if stage.adds
+}
+
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
 
 

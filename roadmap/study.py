@@ -21,7 +21,7 @@ from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from roadmap.record import SCHEMA, check_schema, read_json, write_json
 from roadmap.settings import with_settings
-from roadmap.typed import parse
+from roadmap.typed import nearest, parse
 from yolox_core.config import YOLOV3_ANCHORS
 
 FILE = "study.json"
@@ -30,6 +30,8 @@ FILE = "study.json"
 RESERVED = ("check", "probe", "probes")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+#: More names than this are not listed where one is wrong or a help text is short.
+MANY = 20
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,24 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Design:
+    """Arms that answer a question together: a name that ``--only`` takes for all of them.
+
+    arms: their names. summary: what they can tell and what not, said before they are run.
+    """
+
+    name: str
+    arms: tuple[str, ...]
+    summary: str = ""
+
+
+@dataclass(frozen=True)
 class Study:
     """A question and its arms, in order. Raises ValueError for arms that do not fit together.
 
     question: the docstring of its module; the first line stands for it in short. tables: how the report
     groups the arms; without any, one table of all. noun: what an arm is called here, also an option of the
-    command line (``--stage``) that says the same as ``--only``.
+    command line (``--stage``) that says the same as ``--only``. designs: selections of arms with a name.
     """
 
     name: str
@@ -132,6 +146,7 @@ class Study:
     arms: tuple[Arm, ...]
     tables: tuple[Table, ...] = ()
     noun: str = "arm"
+    designs: tuple[Design, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a study's name")
@@ -158,6 +173,17 @@ class Study:
         missing = [name for name in self.names if self.tables and name not in listed]
         if missing:
             raise ValueError(f"study {self.name!r}: no table lists {', '.join(missing)}")
+        self._check_designs()
+
+    def _check_designs(self) -> None:
+        taken = list(self.names)
+        for design in self.designs:
+            _check_name(design.name, f"study {self.name!r}: a design's name")
+            if design.name in taken:
+                raise ValueError(f"study {self.name!r}: the name {design.name!r} of a design is taken")
+            taken.append(design.name)
+            for name in design.arms:
+                self._known(name, f"design {design.name!r} has")
 
     def _known(self, name: str, what: str) -> None:
         if name not in self.names:
@@ -172,11 +198,23 @@ class Study:
         return tuple(arm.name for arm in self.arms)
 
     def find(self, name: str) -> Arm:
-        """Arm by name. Raises ValueError with the valid names."""
+        """Arm by name. Raises ValueError with the valid names, or the nearest of many."""
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise ValueError(f"unknown {self.noun} {name!r}; choose one of: {', '.join(self.names)}")
+        valid = [*(design.name for design in self.designs), *self.names]
+        if len(valid) > MANY:
+            raise ValueError(f"unknown {self.noun} {name!r}; {nearest(name, valid)}")
+        raise ValueError(f"unknown {self.noun} {name!r}; choose one of: {', '.join(valid)}")
+
+    def choose(self, words: Iterable[str] = ()) -> tuple[tuple[Arm, ...], tuple[Design, ...]]:
+        """The arms that words (names of arms and designs) stand for, each once, and the designs among the
+        words; every arm, in order, without words. Raises ValueError with the valid names.
+        """
+        known = {design.name: design for design in self.designs}
+        named = tuple(known[word] for word in dict.fromkeys(words) if word in known)
+        names = [name for word in words for name in (known[word].arms if word in known else (word,))]
+        return tuple(self.find(name) for name in dict.fromkeys(names or self.names)), named
 
 
 @dataclass(frozen=True)

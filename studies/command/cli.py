@@ -20,7 +20,7 @@ from roadmap.datasets import embedded_folder
 from roadmap.protocols import PROTOCOLS
 from roadmap.redaction import PublicFormatter
 from roadmap.settings import described
-from roadmap.study import Study
+from roadmap.study import MANY, Study
 from roadmap.text_table import format_table
 from roadmap.words import counted
 from slurm.launch import choose_launcher
@@ -51,7 +51,7 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
         dest="only",
         action="append",
         metavar="NAME",
-        help=f"these {study.noun}s; may be repeated; default: all, in order ({', '.join(study.names)})",
+        help=_only_help(study),
     )
     seeds = what.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=_seed, metavar="N", help="run seed N (default 0)")
@@ -135,6 +135,15 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _only_help(study: Study) -> str:
+    names = ", ".join(study.names) if len(study.names) <= MANY else "--list names them"
+    text = f"these {study.noun}s; may be repeated; default: all, in order ({names})"
+    if not study.designs:
+        return text
+    designs = ", ".join(f"{design.name} ({len(design.arms)})" for design in study.designs)
+    return f"{text}; or all of a design: {designs}"
+
+
 def add_runtime(parser: argparse._ActionsContainer) -> None:
     """Options that change how a run is carried out and not what comes out."""
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
@@ -177,6 +186,8 @@ def main(study: Study, arguments: Sequence[str] | None = None, command: str = ""
             log.warning("%s", why_not)
             site = None
         plan = make_plan(study, options, command, site.coco if site else "")
+        for design in study.choose(options.only or ())[1]:
+            log.info("%s: %s\n", design.name, design.summary)
         if is_main_process() and not options.dry_run:
             write_plan(plan)
         if site is not None:
@@ -203,6 +214,8 @@ def _list(study: Study, as_json: bool) -> int:
         print(json.dumps(rows, indent=1))
     else:
         print(format_table([{study.noun if k == "arm" else k: v for k, v in row.items()} for row in rows]))
+        for design in study.designs:
+            print(f"\n--only {design.name}: {counted(len(design.arms), study.noun)}. {design.summary}")
     return 0
 
 

@@ -75,7 +75,7 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
 
     Raises ValueError for an unknown arm, a broken dataset or an unreadable weights file.
     """
-    arms = [study.find(name) for name in dict.fromkeys(options.only or study.names)]
+    arms, _ = study.choose(options.only or ())
     root, splits = find_data(options, coco)
     weights = weights_file(options)
     setting = make_setting(options, root, splits, weights)

@@ -15,6 +15,7 @@ from roadmap.study import (
     PAPER_SETTING,
     Arm,
     Companion,
+    Design,
     PublishedRow,
     Setting,
     Study,
@@ -86,6 +87,34 @@ def test_an_arm_that_makes_no_recipe_is_named() -> None:
 def test_arms_that_do_not_fit_together(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(STUDY, **changes)
+
+
+def test_a_design_stands_for_its_arms_each_once() -> None:
+    study = replace(STUDY, designs=(Design("pair", ("decoupled", "mosaic"), "the last two"),))
+    arms, designs = study.choose(["mosaic", "pair"])
+    assert (arms, designs) == ((MOSAIC, DECOUPLED), study.designs)
+    assert study.choose() == (study.arms, ())
+    with pytest.raises(ValueError, match="unknown arm 'pear'; choose one of: pair, coupled, decoupled"):
+        study.choose(["pear"])
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        (Design("mosaic", ("coupled",)), "the name 'mosaic' of a design is taken"),
+        (Design("pair", ("coupled", "x")), "design 'pair' has 'x', which is no arm of it"),
+        (Design("a pair", ("coupled",)), "a design's name must be letters"),
+    ],
+)
+def test_a_design_that_does_not_fit_is_refused(design: Design, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(STUDY, designs=(design,))
+
+
+def test_an_unknown_arm_among_many_is_answered_with_the_nearest() -> None:
+    many = Study("many", "Which?", tuple(replace(COUPLED, name=f"arm-{n}") for n in range(40)))
+    with pytest.raises(ValueError, match=r"unknown arm 'arm_39'; did you mean .*arm-39"):
+        many.find("arm_39")
 
 
 def test_an_unknown_arm_is_answered_with_the_known_ones() -> None:

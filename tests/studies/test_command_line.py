@@ -18,6 +18,7 @@ from studies.roadmap import STUDY
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "studies.roadmap": (["--help"], ["--list"], ["--list-settings"], ["--dry-run", "--launcher", "local"]),
+    "studies.attribution": (["--only", "fraction", "--embedded", "--dry-run", "--launcher", "local"],),
     "studies.run": (["--help"], ["--on", "simota", "--embedded", "--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
     "studies.check_data": (["--help"],),

@@ -3,11 +3,15 @@
     python -m studies.evaluate --model yolox-nano --weights yolox_nano.pth --data DIR
     python -m studies.evaluate --stage simota --weights best.pt --data DIR
     python -m studies.evaluate --run runs/roadmap/simota-s0-1a2b3c4d
+    python -m studies.evaluate --run FOLDER --data DIR --split test-dev2017 --submission yolox-l.zip
 
 DIR is in COCO's layout. Prints COCO's twelve figures in percent. Takes official checkpoints and our own;
 ``--run`` takes model, size and weights from a run's folder. The paper's AP on COCO val2017 (Tables 2-4):
 DarkNet53 47.3, Nano 25.3, Tiny 32.8, S 39.6, M 46.4, L 50.0, X 51.2; later releases of the official
 weights differ by some tenths.
+
+COCO's test splits (annotations/image_info_<split>.json, images in test2017/) have no public annotations:
+their AP, as in Table 6, comes from COCO's evaluation server, which takes what ``--submission`` writes.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import json
 import logging
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,15 +112,23 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
     from yolox_core.build import build_detector
-    from yolox_core.data.coco import CocoDataset
+    from yolox_core.data.coco import MAX_SKIPPED, CocoDataset
     from yolox_core.deploy.weights import load_official
     from yolox_core.evaluation.collect import coco_metrics, collect_detections
+    from yolox_core.evaluation.submission import results_name, write_submission
 
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
     device = choose_device(options.device)
     split = options.split or subject.split or usual_val_split(subject.data)
-    dataset = CocoDataset(subject.data, split, decoding=True)
+    results = options.submission and results_name(options.submission, split, subject.name)
+    # An image that is left out of a submission counts as one that nothing was found on.
+    dataset = CocoDataset(subject.data, split, 0.0 if results else MAX_SKIPPED, decoding=True)
+    if not (dataset.annotated or results or options.detections):
+        raise ValueError(
+            f"{dataset.annotation_file} has no annotations, so there is no AP to compute; give --submission "
+            "FILE.zip for COCO's evaluation server, or --detections FILE"
+        )
     detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
     loaded = load_official(detector, subject.weights)
     if not loaded.complete:
@@ -137,8 +149,13 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
             progress=bar.update,
             damaged=damaged,
         )
+    if damaged and results:
+        raise ValueError(
+            f"{counted(len(damaged), 'image')} could not be read: {next(iter(damaged.values()))}"
+        )
     evaluated = [int(i) for i in dataset.ids if int(i) not in damaged]
-    metrics = coco_metrics(dataset.annotation_file, detections, evaluated)
+    metrics = coco_metrics(dataset.annotation_file, detections, evaluated) if dataset.annotated else None
+    submission = results and write_submission(options.submission, results, split, detections, dataset.ids)
     if options.detections is not None:
         options.detections.write_text(json.dumps(detections.to_coco_results()) + "\n", encoding="utf-8")
     return {
@@ -153,7 +170,9 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "confidence": options.confidence,
         "nms_iou": options.nms_iou,
         "device": str(device),
+        "annotations": str(dataset.annotation_file),
         "metrics": metrics,
+        "submission": submission and {"archive": str(options.submission), **asdict(submission)},
     }
 
 
@@ -178,9 +197,21 @@ def format_report(report: dict[str, Any]) -> str:
         f"{counted(report['images'], 'image')}{skipped}, "
         f"{report['image_size']} px, confidence {report['confidence']:g}, NMS IoU {report['nms_iou']:g}"
     ]
-    for key, label in LABELS.items():
-        value = report["metrics"][key]
-        lines.append(f"  {label:<28}{'undefined' if value is None else f'{value:.3f}':>9}")
+    if report["metrics"] is None:
+        lines.append(f"  no AP here: {report['annotations']} has no annotations")
+    else:
+        for key, label in LABELS.items():
+            value = report["metrics"][key]
+            lines.append(f"  {label:<28}{'undefined' if value is None else f'{value:.3f}':>9}")
+    if written := report["submission"]:
+        from yolox_core.evaluation.submission import MOST_PER_IMAGE
+
+        lines += [
+            f"  written: {written['archive']} with {written['file']}, for COCO's evaluation server: "
+            f"{counted(written['detections'], 'detection')} on {counted(written['images'], 'image')}; "
+            f"{written['left_out']} beyond the best {MOST_PER_IMAGE} of an image left out",
+            *(f"  note: {remark}" for remark in written["remarks"]),
+        ]
     return "\n".join(lines)
 
 
@@ -230,6 +261,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="threads that read images (%(default)s)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--detections", type=Path, metavar="FILE", help="also write COCO result JSON here")
+    parser.add_argument(
+        "--submission", type=Path, metavar="FILE.zip", help="also write results for COCO's evaluation server"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

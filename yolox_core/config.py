@@ -321,9 +321,15 @@ ROBOFLOW_ANNOTATIONS = "_annotations.coco.json"
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Annotations of a split whose images lie in ``root/split``: COCO's layout, or Roboflow's export where
-    only that exists.
+    """Annotations of a split whose images lie in :func:`image_folder`: COCO's layout, Roboflow's export where
+    only that exists, or the bare list of images of a test split, whose annotations are not public.
     """
     coco = root / "annotations" / f"instances_{split}.json"
-    roboflow = root / split / ROBOFLOW_ANNOTATIONS
-    return roboflow if roboflow.is_file() and not coco.is_file() else coco
+    others = (root / split / ROBOFLOW_ANNOTATIONS, root / "annotations" / f"image_info_{split}.json")
+    return coco if coco.is_file() else next((file for file in others if file.is_file()), coco)
+
+
+def image_folder(root: Path, split: str) -> Path:
+    """Images of a split: the folder of its name; those of ``test-dev2017`` lie among ``test2017``."""
+    whole = root / split.replace("-dev", "")
+    return root / split if (root / split).is_dir() or not whole.is_dir() else whole

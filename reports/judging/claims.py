@@ -260,7 +260,10 @@ def _table6() -> tuple[Claim, ...]:
     """The paper's rows on test-dev against the published detector of the same backbone or size."""
     ap = {str(r["method"]): _number(r["ap"]) for r in table("table6_sota") if r["ap"] is not None}
     pairs = (("YOLOX-DarkNet53", "YOLOv3-ultralytics"), *((f"YOLOX-{s}", f"YOLOv5-{s}") for s in "MLX"))
-    reason = "COCO test-dev has no public annotations; its AP comes from the evaluation server alone"
+    reason = (
+        "COCO test-dev has no public annotations; its AP comes from the evaluation server alone, for which "
+        "studies.evaluate --submission writes the results"
+    )
     return tuple(
         Claim(
             f"table6/{ours.lower()}",

@@ -21,6 +21,7 @@ from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, ModelConfi
 from yolox_core.deploy.weights import save_official
 from yolox_core.evaluation.collect import METRICS, coco_metrics
 from yolox_core.evaluation.detections import Detections
+from yolox_core.evaluation.submission import check_submission
 
 NANO = replace(MODELS["yolox-nano"], num_classes=2)
 
@@ -222,3 +223,57 @@ def test_the_validation_split_is_found_under_its_usual_names(data: Path, tmp_pat
     assert main([*given, "--image-size", "64", "--device", "cpu", "--detections", str(out)]) == 0
     assert out.exists()
     assert main([*given, "--image-size", "64", "--device", "cpu", "--split", "test"]) == 1
+
+
+@pytest.fixture
+def test_dev(data: Path, tmp_path: Path) -> Path:
+    """The same images as COCO's test-dev lies: a bare list of images, the pixels among test2017's."""
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    (root / "test2017").symlink_to(data / "val2017")
+    content = json.loads((data / "annotations" / "instances_val2017.json").read_text())
+    del content["annotations"]
+    (root / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(content))
+    return root
+
+
+def test_results_for_the_evaluation_server_come_without_ap(
+    test_dev: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "nano.zip"
+    given = arguments(test_dev, checkpoint(tmp_path / "nano.pth"), "--split", "test-dev2017")
+    assert main([*given, "--confidence", "0", "--submission", str(archive), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["metrics"] is None
+    assert report["submission"]["file"] == "detections_test-dev2017_yolox-nano_results.json"
+    written = report["submission"]
+    assert written["detections"] + written["left_out"] == report["detections"] > 0
+    check_submission(archive, "test-dev2017", [1, 2, 3])
+    assert main([*given, "--confidence", "0", "--submission", str(archive)]) == 0
+    text = capsys.readouterr().out
+    assert "no AP here: " in text
+    assert "image_info_test-dev2017.json has no annotations" in text
+    assert "of COCO has 20288 images, this one 3" in text
+
+
+def test_a_split_without_annotations_needs_somewhere_to_write(
+    test_dev: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments(test_dev, checkpoint(tmp_path / "nano.pth"), "--split", "test-dev2017")
+    assert main(given) == 1
+    assert "has no annotations, so there is no AP to compute; give --submission" in capsys.readouterr().err
+    assert main([*given, "--submission", str(tmp_path / "detections_val2017_a_results.zip")]) == 1
+    assert "call it detections_test-dev2017_yolox-nano_results.zip" in capsys.readouterr().err
+
+
+def test_a_submission_leaves_no_image_out(
+    test_dev: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = test_dev / "annotations" / "image_info_test-dev2017.json"
+    content = json.loads(file.read_text())
+    content["images"].append({"id": 4, "file_name": "gone.png", "height": 60, "width": 80})
+    file.write_text(json.dumps(content))
+    given = arguments(test_dev, checkpoint(tmp_path / "nano.pth"), "--split", "test-dev2017")
+    assert main([*given, "--submission", str(tmp_path / "a.zip")]) == 1
+    assert "1 of 4 images in" in capsys.readouterr().err
+    assert not (tmp_path / "a.zip").exists()

@@ -3,6 +3,8 @@
     root/annotations/instances_<split>.json        root/<split>/_annotations.coco.json
     root/<split>/*.jpg                             root/<split>/*.jpg
 
+COCO's test splits have ``image_info_<split>.json`` instead, without annotations; they can be detected on.
+
 Images come as they are stored: EXIF orientation is ignored, as COCO's annotations do. Grayscale and CMYK
 files become BGR.
 """
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from yolox_core.augmentation.sample import Image, ImageTargets
-from yolox_core.config import SPLITS, annotation_file
+from yolox_core.config import SPLITS, annotation_file, image_folder
 from yolox_core.data.annotations import CROWD, DROP_REASONS, Annotations, without_images
 from yolox_core.data.packed_annotations import open_annotations
 from yolox_core.data.scan import decode, scan_images
@@ -57,6 +59,7 @@ class CocoDataset:
     ids: (n,) int64 image ids. class_names: by label. category_ids: (classes,) COCO id of each label.
     annotation_file: for the evaluation, which also needs crowd boxes. skipped: images left out because
     their file is missing, truncated or of another size than annotated; they are in no other attribute.
+    annotated: whether the file lists any annotation; without, there is nothing to learn or to measure.
     nonempty: indices of the images that have objects. decoding: open every image once, so that those that
     can't be decoded are skipped too.
 
@@ -70,7 +73,7 @@ class CocoDataset:
         self.root = Path(root)
         self.split = split
         self._cache: PixelCache | None = None
-        self.folder = self.root / split
+        self.folder = image_folder(self.root, split)
         self.annotation_file = annotation_file(self.root, split)
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder} is missing; expected the images of {self.annotation_file} there")
@@ -82,6 +85,7 @@ class CocoDataset:
         bad |= {i: "unknown size" for i in unknown if i not in bad | found}
         self.skipped = [Skipped(annotations.names[i].decode(), reason) for i, reason in sorted(bad.items())]
         self._listed = len(annotations.names)
+        self.annotated = bool(len(annotations.labels) or any(annotations.dropped.values()))
         self.check_images(max_skipped)
         self._on_skipped_images = int(np.diff(annotations.offsets)[list(bad)].sum())
         self._take_over(without_images(annotations, list(bad), found))

@@ -33,7 +33,7 @@ from torch import Tensor
 from yolox_core.evaluation.coco_engines import native_library
 from yolox_core.evaluation.coco_ground_truth import load_ground_truth
 from yolox_core.evaluation.collect import METRICS, coco_metrics, to_original
-from yolox_core.postprocess import ImageDetections
+from yolox_core.structures import ImageDetections
 
 PEER = Path(__file__).resolve().parents[1] / ".peer"
 CATEGORIES, OBJECTS, CROWDS = 80, 7.3, 0.01

@@ -12,8 +12,8 @@ from yolox_core.coding import Coding
 from yolox_core.config import Ingredients, ModelConfig
 from yolox_core.losses import LossSums, detection_loss, divide, one_to_one_loss
 from yolox_core.models.heads import OneToOneHead, RawOutput
-from yolox_core.postprocess import ImageDetections, Postprocess
-from yolox_core.structures import Prediction, Priors, Targets
+from yolox_core.postprocess import Postprocess
+from yolox_core.structures import ImageDetections, Prediction, Priors, Targets
 
 
 class Detector(nn.Module):

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torchvision.ops import batched_nms, nms
 
 from yolox_core.boxes import cxcywh_to_xyxy
-from yolox_core.structures import Prediction
-
-#: Candidates of several images in one suppression, which takes a bit for every pair of them: 32 MB.
-TOGETHER = 1 << 14
-
-
-class ImageDetections(NamedTuple):
-    """Detections of one image, best first, in pixels of the network's input."""
-
-    boxes_xyxy: Float[Tensor, "M 4"]
-    scores: Float[Tensor, " M"]
-    labels: Int[Tensor, " M"]
+from yolox_core.structures import ImageDetections, Prediction
+from yolox_core.suppression import suppress_at_once, suppress_one_by_one
 
 
 @runtime_checkable
@@ -46,69 +33,8 @@ class NMS:
         best_class, labels = prediction.classes.sigmoid().max(-1)
         scores = prediction.objectness.sigmoid() * best_class
         on_cpu = scores.device.type == "cpu"
-        suppress = suppress_one_by_one if on_cpu else suppress_together
+        suppress = suppress_one_by_one if on_cpu else suppress_at_once
         return suppress(prediction.boxes_cxcywh, scores, labels, confidence, nms_iou)
-
-
-def suppress_one_by_one(
-    boxes_cxcywh: Float[Tensor, "B N 4"],
-    scores: Float[Tensor, "B N"],
-    labels: Int[Tensor, "B N"],
-    confidence: float,
-    nms_iou: float,
-) -> list[ImageDetections]:
-    """NMS image by image. It waits for the device several times per image: for the CPU."""
-    results = []
-    for image, kept in enumerate(scores >= confidence):
-        boxes = cxcywh_to_xyxy(boxes_cxcywh[image, kept])
-        score, label = scores[image, kept], labels[image, kept]
-        keep = batched_nms(boxes, score, label, nms_iou)
-        results.append(ImageDetections(boxes[keep], score[keep], label[keep]))
-    return results
-
-
-def suppress_together(
-    boxes_cxcywh: Float[Tensor, "B N 4"],
-    scores: Float[Tensor, "B N"],
-    labels: Int[Tensor, "B N"],
-    confidence: float,
-    nms_iou: float,
-) -> list[ImageDetections]:
-    """The same for as many images at once as :data:`TOGETHER` boxes allow: three waits for a usual batch.
-
-    Boxes of other images and classes are moved out of each other's way, in float64, where that changes no
-    overlap.
-    """
-    kept = scores >= confidence
-    counts = kept.sum(1).tolist()
-    # The candidates are the best so many of all images; their number being known, nothing is waited for.
-    best, place = torch.where(kept, scores, -1.0).flatten().topk(sum(counts))
-    order = (place // scores.shape[1]).sort(stable=True)  # each image's together, best first
-    image, place, score = order.values, place[order.indices], best[order.indices]
-    boxes, label = cxcywh_to_xyxy(boxes_cxcywh.flatten(0, 1)[place]), labels.flatten()[place]
-    apart = boxes.double().nan_to_num(0.0, 1e6, -1e6).clamp(-1e6, 1e6)
-    classes = labels.amax() + 1
-    if len(apart):
-        apart = apart + ((image * classes + label) * (apart.amax() - apart.amin() + 1))[:, None]
-    groups = _groups(counts)
-    keep = [start + nms(apart[start:end], score[start:end].double(), nms_iou) for start, end in groups]
-    # In the order of the candidates: by image, the best first.
-    chosen = torch.cat([some.sort().values for some in keep]) if keep else place
-    sizes = torch.bincount(image[chosen], minlength=len(counts)).tolist()
-    parts = (boxes[chosen].split(sizes), score[chosen].split(sizes), label[chosen].split(sizes))
-    return [ImageDetections(*part) for part in zip(*parts, strict=True)]
-
-
-def _groups(counts: list[int]) -> list[tuple[int, int]]:
-    """Ranges of candidates of whole images, of at most :data:`TOGETHER` or of one image."""
-    groups: list[tuple[int, int]] = []
-    start = end = 0
-    for count in counts:
-        if end > start and end + count - start > TOGETHER:
-            groups.append((start, end))
-            start = end
-        end += count
-    return [*groups, (start, end)] if end > start else groups
 
 
 @dataclass(frozen=True)
@@ -135,5 +61,5 @@ class TopK:
         boxes = cxcywh_to_xyxy(prediction.boxes_cxcywh.gather(1, prior))
         return [
             ImageDetections(boxes[image, :count], best[image, :count], place[image, :count] % classes)
-            for image, count in enumerate(kept.sum(1).tolist())
+            for image, count in enumerate(kept.sum(1).cpu().tolist())
         ]

@@ -7,6 +7,7 @@ input unless a name says otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -103,3 +104,11 @@ class Assignment:
     @property
     def positive(self) -> Bool[Tensor, "B N"]:
         return self.matched >= 0
+
+
+class ImageDetections(NamedTuple):
+    """Detections of one image, best first, in pixels of the network's input."""
+
+    boxes_xyxy: Float[Tensor, "M 4"]
+    scores: Float[Tensor, " M"]
+    labels: Int[Tensor, " M"]

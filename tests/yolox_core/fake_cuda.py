@@ -43,10 +43,13 @@ class Waits(TorchDispatchMode):
         if kwargs.get("device") == _META:  # autograd makes zeros "where the tensor is"
             kwargs["device"] = CUDA
         if func is torch.ops.aten.nonzero.default:
-            self._note()
+            self._note(args[0])
             return torch.empty(self.ANSWER, args[0].dim(), dtype=torch.int64, device=args[0].device)
+        fetched = func is torch.ops.aten._to_copy.default and kwargs.get("device") == torch.device("cpu")
+        if fetched and not kwargs.get("non_blocking"):
+            self._note(args[0])
         if func is torch.ops.aten._local_scalar_dense.default:
-            self._note()
+            self._note(args[0])
             return args[0].dtype.is_floating_point or 1
         if func is torch.ops.aten._fused_sgd_.default:  # knows no tensors without numbers
             parts = [tensor for group in args for tensor in group]
@@ -54,7 +57,9 @@ class Waits(TorchDispatchMode):
             return None
         return func(*args, **kwargs)
 
-    def _note(self) -> None:
+    def _note(self, tensor: Any) -> None:
+        if tensor.device != CUDA:
+            return
         frames = [f for f in traceback.extract_stack() if Path(f.filename).parts[-2:-1] and "yolox_core" in
                   Path(f.filename).parts and "tests" not in Path(f.filename).parts]  # fmt: skip
         self.found.append(f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else "elsewhere")

@@ -94,16 +94,17 @@ def test_a_step_of_both_backbones(model: ModelConfig, tmp_path: Path) -> None:
     assert waits == ALLOWED_WAITS
 
 
-@pytest.mark.parametrize("stage", ["baseline", "simota", "nms-free"])
+@pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_inference_in_half_precision(stage: str) -> None:
-    """Up to the predictions; how post-processing waits is in test_postprocess.py."""
+    """From images to detections, whose number the host waits for once per batch."""
     with fake_cuda():
         detector = with_a_small_body(ingredients_at(stage)).to(CUDA).eval()
         assert isinstance(detector, Detector)
-        with Waits() as waits, torch.no_grad(), torch.autocast("cuda", torch.float16):
-            prediction, _ = detector.predict(torch.empty(2, 3, 64, 64, device=CUDA))
-        assert prediction.boxes_cxcywh.device == prediction.classes.device == CUDA
-    assert waits.found == []
+        with Waits() as waits, torch.autocast("cuda", torch.float16):
+            found = detector.detect(torch.empty(2, 3, 64, 64, device=CUDA), 0.01, 0.65)
+        assert {part.device for image in found for part in image} == {CUDA}
+    assert len(found) == 2
+    assert len(waits.found) == 1
 
 
 def test_a_tensor_on_the_wrong_device_is_found(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from yolox_core.data.coco import ImageError
 from yolox_core.detector import Detector
 from yolox_core.evaluation.collect import coco_metrics, collect_detections, merge, shard, to_original
 from yolox_core.evaluation.detections import Detections
-from yolox_core.postprocess import ImageDetections
+from yolox_core.structures import ImageDetections
 
 SIZE = 64
 

@@ -11,9 +11,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from yolox_core import postprocess
-from yolox_core.postprocess import NMS, ImageDetections, TopK
-from yolox_core.structures import Prediction
+from tests.yolox_core import fake_cuda
+from yolox_core import postprocess, suppression
+from yolox_core.postprocess import NMS, TopK
+from yolox_core.structures import ImageDetections, Prediction
+from yolox_core.suppression import suppress_at_once, suppress_one_by_one, suppress_together
 
 CERTAIN = 50.0  # a logit whose probability is 1 in float32
 
@@ -146,40 +148,92 @@ def suppressed(how: Any, prediction: Prediction, confidence: float) -> list[Imag
     return how(prediction.boxes_cxcywh, prediction.objectness.sigmoid() * best, labels, confidence, 0.5)
 
 
+def exactly_the_same(some: list[ImageDetections], others: list[ImageDetections]) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(a.equal(b) for one, other in pairs for a, b in zip(one, other, strict=True))
+
+
 @pytest.mark.parametrize("together", [1, 100, 1 << 14])
 @pytest.mark.parametrize("confidence", [0.0, 0.3, 1.1])
 def test_many_images_at_once_give_what_each_gives_alone(together: int, confidence: float) -> None:
     for seed in range(5):
         prediction = crowded(6, seed)
-        with mock.patch.object(postprocess, "TOGETHER", together):
-            found = suppressed(postprocess.suppress_together, prediction, confidence)
-        for one, other in zip(
-            found, suppressed(postprocess.suppress_one_by_one, prediction, confidence), strict=True
+        with mock.patch.object(suppression, "TOGETHER", together):
+            found = suppressed(suppress_together, prediction, confidence)
+        assert exactly_the_same(found, suppressed(suppress_one_by_one, prediction, confidence))
+        assert {image.boxes_xyxy.dtype for image in found} == {torch.float32}
+
+
+@pytest.mark.parametrize("pairs", [1, 2 * 60 * 60, 1 << 22], ids="{} pairs at a time".format)
+@pytest.mark.parametrize("confidence", [0.0, 0.3, 1.1])
+def test_a_single_look_gives_what_each_image_gives_alone(pairs: int, confidence: float) -> None:
+    for seed in range(5):
+        prediction = crowded(6, seed)
+        with (
+            mock.patch.object(suppression, "_PAIRS", pairs),
+            mock.patch.object(suppression, "suppress_together") as again,
         ):
-            assert all(a.equal(b) for a, b in zip(one, other, strict=True))
-            assert one.boxes_xyxy.dtype == torch.float32
+            found = suppressed(suppress_at_once, prediction, confidence)
+        again.assert_not_called()
+        assert exactly_the_same(found, suppressed(suppress_one_by_one, prediction, confidence))
+        assert {image.boxes_xyxy.dtype for image in found} == {torch.float32}
 
 
-def test_a_box_that_is_not_finite_spoils_no_other_image() -> None:
+@pytest.mark.parametrize("limit", [{"FEW": 20}, {"ROUNDS": 1}], ids=str)
+def test_images_that_need_more_are_done_again(limit: dict[str, int]) -> None:
+    """The second image has no candidate and needs no more."""
     prediction = crowded(3, 0)
-    expected = suppressed(postprocess.suppress_together, prediction, 0.3)
+    with (
+        mock.patch.multiple(suppression, **limit),
+        mock.patch.object(suppression, "suppress_together", wraps=suppress_together) as again,
+    ):
+        found = suppressed(suppress_at_once, prediction, 0.01)
+    assert [len(call.args[1]) for call in again.call_args_list] == [2]
+    assert exactly_the_same(found, suppressed(suppress_one_by_one, prediction, 0.01))
+
+
+@pytest.mark.parametrize("how", [suppress_at_once, suppress_together])
+def test_equal_scores_keep_their_order(how: Any) -> None:
+    """In half precision many are equal; of those that overlap, the first prior stays."""
+    prediction = crowded(3, 0)
+    boxes, labels = prediction.boxes_cxcywh, prediction.classes.argmax(-1)
+    scores = prediction.objectness.sigmoid().mul(4).round().div(4)
+    expected = suppress_one_by_one(boxes, scores, labels, 0.2, 0.5)
+    assert exactly_the_same(how(boxes, scores, labels, 0.2, 0.5), expected)
+
+
+@pytest.mark.parametrize("how", [suppress_at_once, suppress_together])
+def test_a_box_that_is_not_finite_spoils_no_other_image(how: Any) -> None:
+    prediction = crowded(3, 0)
+    expected = suppressed(how, prediction, 0.3)
     prediction.boxes_cxcywh[0, 0] = math.nan
-    found = suppressed(postprocess.suppress_together, prediction, 0.3)
-    assert all(a.equal(b) for a, b in zip(found[2], expected[2], strict=True))
+    assert exactly_the_same(suppressed(how, prediction, 0.3)[2:], expected[2:])
 
 
 @pytest.mark.parametrize("images", [2, 16])
-def test_the_host_waits_for_a_batch_not_for_its_images(images: int) -> None:
-    prediction = crowded(images, 0)
+@pytest.mark.parametrize(
+    ("how", "where"),
+    [(NMS(), "suppression.py:suppress_at_once"), (TopK(), "postprocess.py:__call__")],
+    ids=["nms", "top-k"],
+)
+def test_the_host_waits_once_for_a_batch(how: NMS | TopK, where: str, images: int) -> None:
+    with fake_cuda.fake_cuda():
+        shapes = ((images, 60, 4), (images, 60, 4), (images, 60), (images, 60, 3), (images, 60))
+        prediction = Prediction(*(torch.empty(shape, device=fake_cuda.CUDA) for shape in shapes))
+        with fake_cuda.Waits() as waits:
+            found = how(prediction, 0.3, 0.65)
+        assert {part.device for image in found for part in image} == {fake_cuda.CUDA}
+    assert len(found) == images
+    assert waits.found == [where]
+
+
+def test_however_many_there_are_a_batch_is_waited_for_thrice() -> None:
     with Waits() as waits:
-        suppressed(postprocess.suppress_together, prediction, 0.3)
+        suppressed(suppress_together, crowded(16, 0), 0.3)
     assert waits.found == ["tolist", "nms", "tolist"]
-    with Waits() as waits:
-        TopK()(prediction, 0.1, 0.65)
-    assert waits.found == ["tolist"]
 
 
 def test_on_a_cpu_images_go_one_by_one() -> None:
-    with mock.patch.object(postprocess, "suppress_together") as together:
+    with mock.patch.object(postprocess, "suppress_at_once") as at_once:
         NMS()(crowded(2, 0), 0.3, 0.5)
-    together.assert_not_called()
+    at_once.assert_not_called()

@@ -25,7 +25,7 @@ from yolox_core.detector import Detector
 from yolox_core.evaluation.coco_engines import METRICS, choose_engine, summarise
 from yolox_core.evaluation.coco_ground_truth import load_ground_truth
 from yolox_core.evaluation.detections import Detections, merge, shard
-from yolox_core.postprocess import ImageDetections
+from yolox_core.structures import ImageDetections
 
 __all__ = ["METRICS", "Detections", "coco_metrics", "collect_detections", "merge", "shard", "to_original"]
 

@@ -29,6 +29,7 @@ class Published:
     """What the paper prints for a row: AP and gain in percent, parameters in millions, latency in ms (V100).
 
     source: the table it stands in, as ``Table 2``. gain: over the row before it, where the paper prints one.
+    curve: (epoch, AP) along the training of 300 epochs, of the two rows that Figure 3 shows.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Published:
     gflops: float | None = None
     latency_ms: float | None = None
     fps: float | None = None
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 @cache
@@ -67,6 +69,29 @@ def published_stage(name: str) -> Published:
     return Published(
         "Table 2", row["ap"], row["ap_delta"], row["params_m"], row["gflops"], row["latency_ms"], row["fps"]
     )
+
+
+#: Columns of Figure 3's data by the head that they are of.
+_CURVES = {"coupled": "yolo_head_ap", "decoupled": "decoupled_head_ap"}
+
+
+def published_head(variant: str, head: str) -> Published:
+    """A cell of Table 1: ``vanilla`` or ``end_to_end``, ``coupled`` or ``decoupled``.
+
+    The vanilla ones with their curves in Figure 3, the others with their distance to the vanilla one.
+    Raises ValueError for a cell that is not there.
+    """
+    ap = {(row["variant"], row["head"]): row["ap"] for row in table("table1_end_to_end")}
+    ours, vanilla = ap.get((variant, head)), ap.get(("vanilla", head))
+    if not isinstance(ours, float) or not isinstance(vanilla, float):
+        raise ValueError(f"no {variant!r} with head {head!r} in Table 1")
+    if variant != "vanilla":
+        return Published("Table 1", ours, round(ours - vanilla, 4))
+    points = ((row["epoch"], row[_CURVES[head]]) for row in table("figure3_training_curves"))
+    curve = tuple(
+        (int(epoch), ap) for epoch, ap in points if isinstance(epoch, float) and isinstance(ap, float)
+    )
+    return Published("Table 1", ours, curve=curve)
 
 
 def published_model(name: str) -> Published:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from roadmap.layout import listed
 from roadmap.paper import published_stage
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol, scaled_model
 from roadmap.recipe import DatasetConfig, Recipe
@@ -149,7 +150,12 @@ def roadmap_table() -> Table:
     """Table 2: the paper's starting point, by other authors, and the stages."""
     start = "YOLOv3-ultralytics"
     title = "Table 2 of the paper (arXiv 2107.08430) replayed: the roadmap in AP, size and speed"
-    return Table(title, (PublishedRow(start, published_stage(start), rival="simota"), *STAGE_NAMES))
+    rows = {start: (start,)} | {stage.name: (stage.row,) for stage in STAGES}
+    figures = ("ap", "params_m", "gflops", "latency_ms", "fps")
+    layout = listed(
+        "Table 2", ("Methods",), rows, figures, dict(zip(STAGE_NAMES[1:], STAGE_NAMES, strict=False))
+    )
+    return Table(title, (PublishedRow(start, published_stage(start), rival="simota"), *STAGE_NAMES), layout)
 
 
 def _companions(name: str, against: str) -> tuple[Companion, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.anchors import AnchorFinder
+from roadmap.layout import Layout
 from roadmap.paper import Published
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER, Protocol
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
@@ -70,7 +71,8 @@ class Arm:
     name: what the user types, and the first part of its runs' folders. recipe: the whole recipe under a
     setting. label: its name in tables, when it differs. against: the arm that its gain is counted from, empty
     for none. paper: what the paper printed for it. companions: what else the paper itself changes from the
-    arm it is compared against.
+    arm it is compared against. also: further arms that the paper sets it against; its claims say so, no
+    column does.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Arm:
     paper: Published | None = None
     summary: str = ""
     companions: tuple[Companion, ...] = ()
+    also: tuple[str, ...] = ()
 
     def resolve(self, setting: Setting) -> Recipe:
         """The recipe to run. Raises ValueError naming the arm when it cannot be made."""
@@ -114,10 +117,13 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report. rows: names of arms and published rows, in order."""
+    """A table of the report. rows: names of arms and published rows, in order. layout: how the paper prints
+    it, for a table of the paper's.
+    """
 
     title: str
     rows: tuple[str | PublishedRow, ...]
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -162,14 +168,16 @@ class Study:
                 raise ValueError(f"study {self.name!r}: two arms are called {arm.name!r}")
             if arm.against == arm.name:
                 raise ValueError(f"study {self.name!r}: arm {arm.name!r} is compared against itself")
-            if arm.against:
-                self._known(arm.against, f"arm {arm.name!r} is compared against")
+            for other in filter(None, (arm.against, *arm.also)):
+                self._known(other, f"arm {arm.name!r} is compared against")
         listed = [row for table in self.tables for row in table.rows]
         for row in listed:
             if isinstance(row, PublishedRow):
                 self._known(row.rival, f"published row {row.label!r} has the rival") if row.rival else None
             else:
                 self._known(row, "a table lists")
+        for table in self.tables:
+            _check_layout(table, f"study {self.name!r}")
         missing = [name for name in self.names if self.tables and name not in listed]
         if missing:
             raise ValueError(f"study {self.name!r}: no table lists {', '.join(missing)}")
@@ -235,6 +243,7 @@ class ArmRecord:
     companions: tuple[Companion, ...] = ()
     changes: tuple[str, ...] = ()
     reference: dict[str, Any] | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +296,7 @@ def record_of(study: Study, command: str = "", setting: Setting | None = None) -
                 arm.companions,
                 _changes(study, arm, references, setting) if before else (),
                 to_json(references[arm.name]) if arm.paper else None,
+                arm.also,
             )
         )
     return StudyRecord(study.name, study.question, tuple(arms), study.tables, study.noun, command)
@@ -347,6 +357,15 @@ def read_study(folder: Path) -> StudyRecord | None:
         return parse(StudyRecord, {key: value for key, value in data.items() if key != "schema"})
     except ValueError as error:
         raise ValueError(f"{folder / FILE}: {error}; plan the study again") from error
+
+
+def _check_layout(table: Table, where: str) -> None:
+    """A printed cell is of a row of its own table."""
+    rows = [row.label if isinstance(row, PublishedRow) else row for row in table.rows]
+    for entry in table.layout.entries if table.layout else ():
+        for name in filter(None, (entry.row, entry.against)):
+            if name not in rows:
+                raise ValueError(f"{where}: {table.title!r} prints {name!r}, which is none of its rows")
 
 
 def _check_name(name: str, what: str) -> None:

@@ -7,20 +7,23 @@ Who judges the claims is ``reports/judging/verdicts.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
-from roadmap.models import model_arms, model_recipe, model_tables
+from roadmap.models import model_recipe
 from roadmap.paper import Published, table
+from roadmap.paper_studies import paper_studies
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER
 from roadmap.recipe import Recipe, flatten, recipe_from_json, to_json
-from roadmap.stages import paper_recipe, roadmap_arms, roadmap_table
-from roadmap.study import ArmRecord, PublishedRow, Study, StudyRecord, record_of
+from roadmap.study import ArmRecord, PublishedRow, StudyRecord
 
 #: A difference of two figures printed to 0.1 AP is known to this much.
 PRINTED = 0.1
+
+#: Epochs at which a distance of two curves of the paper is a claim: the decoupled head converges faster.
+CURVE_EPOCHS = (50, 100, 200)
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,41 @@ def _agree(field: str, paper: Any, here: Any) -> bool:
 
 @cache
 def paper_claims() -> tuple[Claim, ...]:
-    """Every claim, in the order of the paper's tables. Those of Tables 2 to 4 follow from arms; the others
-    compare what is no arm of a study.
+    """Every claim, in the order of the paper's tables, Figure 3 last. They follow from the arms of the
+    studies that replay the tables; what is no arm of a study is listed here.
     """
-    parts = (_table1, _table2, _tables_3_and_4, _table5, _table6, _figure3)
-    return tuple(claim for part in parts for claim in part())
+    found: list[Claim] = []
+    for study in paper_studies():
+        _add(found, study_claims(study))
+    _add(found, (*_table5(), *_table6()))
+    return tuple(sorted(found, key=lambda claim: (not claim.source.startswith("Table"), claim.source)))
+
+
+def more_claims(study: StudyRecord) -> tuple[Claim, ...]:
+    """What the paper says of a study's arms and has not said of the same recipes elsewhere."""
+    found = list(paper_claims())
+    _add(found, study_claims(study))
+    return tuple(found[len(paper_claims()) :])
+
+
+def _add(found: list[Claim], more: Iterable[Claim]) -> None:
+    """Add claims, each pair of recipes once: what a further table knows of the pair goes to the first."""
+    for claim in more:
+        place = next((i for i, other in enumerate(found) if _same(claim, other)), None)
+        if place is None:
+            found.append(claim)
+        elif claim.gain_last is not None:
+            found[place] = replace(found[place], gain_last=claim.gain_last)
+
+
+def _same(one: Claim, other: Claim) -> bool:
+    """Whether two claims are about the same recipes, or the same published figure, at the same epoch."""
+    mine, theirs = ((c.epoch, c.gain, _what(c.before), _what(c.after)) for c in (one, other))
+    return mine == theirs and one.after is not None
+
+
+def _what(side: Side | float | None) -> Recipe | float | None:
+    return side.recipe if isinstance(side, Side) else side
 
 
 def find_claim(key: str) -> Claim:
@@ -108,17 +141,6 @@ def find_claim(key: str) -> Claim:
         if claim.key == key:
             return claim
     raise ValueError(f"unknown claim {key!r}; choose one of: {', '.join(c.key for c in paper_claims())}")
-
-
-def _stage(name: str) -> Side:
-    return Side(name, paper_recipe(name))
-
-
-def _end_to_end(name: str) -> Side:
-    """A stage made end-to-end: the one-to-one branch added, nothing else."""
-    arm = _stage(name)
-    ingredients = replace(arm.recipe.ingredients, nms_free=True)
-    return Side(f"{name} + nms-free", replace(arm.recipe, ingredients=ingredients))
 
 
 def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Side:
@@ -130,55 +152,18 @@ def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Side:
     return Side(label, recipe, bool(mixup))
 
 
-def _table1() -> tuple[Claim, ...]:
-    ap = {(str(r["variant"]), str(r["head"])): _number(r["ap"]) for r in table("table1_end_to_end")}
-    coupled, decoupled = ap["end_to_end", "coupled"], ap["end_to_end", "decoupled"]
-    costs = (
-        ("coupled", "baseline", _gain(coupled, ap["vanilla", "coupled"])),
-        ("decoupled", "decoupled-head", _gain(decoupled, ap["vanilla", "decoupled"])),
-    )
-    losses = tuple(
-        Claim(
-            f"table1/end-to-end-{head}",
-            "Table 1",
-            f"{gain:+.1f} AP from NMS to end-to-end, {head} head",
-            gain,
-            _stage(stage),
-            _end_to_end(stage),
-        )
-        for head, stage, gain in costs
-    )
-    gain = _gain(decoupled, coupled)
-    text = f"{gain:+.1f} AP from the coupled to the decoupled head, end-to-end"
-    arms = _end_to_end("baseline"), _end_to_end("decoupled-head")
-    return (*losses, Claim("table1/decoupled-end-to-end", "Table 1", text, gain, *arms))
-
-
-def _table2() -> tuple[Claim, ...]:
-    """The roadmap's gains; the decoupled head's is known at the last epoch too (Figure 3)."""
-    known_last = {"table2/decoupled-head": _curve_gain(-1)}
-    study = Study("roadmap", "", roadmap_arms(), (roadmap_table(),))
-    claims = study_claims(record_of(study))
-    return tuple(replace(claim, gain_last=known_last.get(claim.key)) for claim in claims)
-
-
-def _tables_3_and_4() -> tuple[Claim, ...]:
-    """The named models against the published AP of others."""
-    return study_claims(record_of(Study("models", "", model_arms(), model_tables())))
-
-
 def study_claims(study: StudyRecord) -> tuple[Claim, ...]:
-    """What the paper says of a study's arms: every gain over the arm it is compared with, and every distance
-    to a published row that names the arm as its rival, where the paper prints both.
+    """What the paper says of a study's arms: every gain over an arm that it sets another against, every
+    distance to a published row that names the arm as its rival, where the paper prints both, and how far
+    apart two of its curves are on the way.
     """
     found = []
     for arm in study.arms:
-        before = study.find(arm.against)
-        if before is not None and before.paper and arm.paper and before.paper.source == arm.paper.source:
-            printed = arm.paper.gain is not None
-            key = f"{_slug(arm.paper)}/{arm.name}" + ("" if printed else f"-from-{before.name}")
-            gain = arm.paper.gain if arm.paper.gain is not None else _distance(before.paper, arm.paper)
-            found.append(_claim(key, f"from {before.name} to {arm.name}", gain, arm, _side(before)))
+        for other in filter(None, (arm.against, *arm.also)):
+            before = study.find(other)
+            if before is not None and before.paper and arm.paper:
+                found.append(_gain_claim(before, arm, arm.paper.gain if other == arm.against else None))
+                found += _curve_claims(before, arm)
     rows = (row for each in study.tables for row in each.rows)
     for row in (row for row in rows if isinstance(row, PublishedRow)):
         rival = study.find(row.rival)
@@ -188,6 +173,40 @@ def study_claims(study: StudyRecord) -> tuple[Claim, ...]:
             gain = _distance(row.paper, rival.paper)
             found.append(_claim(key, words, gain, rival, row.paper.ap))
     return tuple(claim for claim in found if claim is not None)
+
+
+def _gain_claim(before: ArmRecord, arm: ArmRecord, printed: float | None) -> Claim | None:
+    """The gain of an arm over another; where the paper prints none, between two figures of one table."""
+    assert before.paper is not None
+    assert arm.paper is not None
+    key = f"{_slug(arm.paper)}/{arm.name}"
+    if printed is None:
+        if before.paper.source != arm.paper.source:
+            return None
+        key += f"-from-{before.name}"
+    gain = _distance(before.paper, arm.paper) if printed is None else printed
+    claim = _claim(key, f"from {before.name} to {arm.name}", gain, arm, _side(before))
+    distances = _distances(before.paper, arm.paper)
+    return claim and replace(claim, gain_last=distances[max(distances)] if distances else None)
+
+
+def _curve_claims(before: ArmRecord, arm: ArmRecord) -> list[Claim | None]:
+    """The distance of two of the paper's curves at some epochs on the way."""
+    assert before.paper is not None
+    assert arm.paper is not None
+    distances = _distances(before.paper, arm.paper)
+    found = []
+    for epoch in (each for each in CURVE_EPOCHS if each in distances):
+        words = f"from {before.name} to {arm.name} after {epoch} of {max(distances)} epochs"
+        claim = _claim(f"figure3/epoch-{epoch}", words, distances[epoch], arm, _side(before))
+        found.append(claim and replace(claim, source="Figure 3", epoch=epoch, rounding=0.0))
+    return found
+
+
+def _distances(before: Published, after: Published) -> dict[int, float]:
+    """How far one curve is above the other, by epoch; nothing where the paper does not show both."""
+    ours, theirs = dict(after.curve), dict(before.curve)
+    return {epoch: _gain(ours[epoch], theirs[epoch]) for epoch in ours if epoch in theirs}
 
 
 def _claim(
@@ -276,31 +295,6 @@ def _table6() -> tuple[Claim, ...]:
         )
         for ours, theirs in pairs
     )
-
-
-def _figure3() -> tuple[Claim, ...]:
-    """The decoupled head converges faster: the distance of the two curves along the way."""
-    epochs = [int(_number(row["epoch"])) for row in table("figure3_training_curves")]
-    gains = {epoch: _curve_gain(epochs.index(epoch)) for epoch in (50, 100, 200)}
-    return tuple(
-        Claim(
-            f"figure3/epoch-{epoch}",
-            "Figure 3",
-            f"{gain:+.1f} AP from baseline to decoupled-head after {epoch} of 300 epochs",
-            gain,
-            _stage("baseline"),
-            _stage("decoupled-head"),
-            epoch=epoch,
-            rounding=0.0,
-        )
-        for epoch, gain in gains.items()
-    )
-
-
-def _curve_gain(index: int) -> float:
-    """Decoupled minus coupled head at one point of Figure 3."""
-    row = table("figure3_training_curves")[index]
-    return round(_number(row["decoupled_head_ap"]) - _number(row["yolo_head_ap"]), 4)
 
 
 def _gain(after: float, before: float) -> float:

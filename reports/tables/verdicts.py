@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reports.grid import NOTHING, Cell, Column, Grid
-from reports.judging.claims import paper_claims, study_claims
+from reports.judging.claims import more_claims, paper_claims
 from reports.judging.gains import ASSUMED_SD
 from reports.judging.statistics import Interval
 from reports.judging.verdicts import ELSEWHERE_RULE, NOT_MEASURED, RULES, Verdict, judge_study
@@ -46,8 +46,7 @@ class Judged:
 
 def judge_all(runs: Sequence[RunRecord], plan: StudyRecord | None = None) -> tuple[Judged, ...]:
     """Every claim of the paper, and those that follow from the study's own arms, judged on both epochs."""
-    claims = {claim.key: claim for claim in (*(study_claims(plan) if plan else ()), *paper_claims())}
-    ordered = [claims.pop(claim.key) for claim in paper_claims()] + list(claims.values())
+    ordered = [*paper_claims(), *(more_claims(plan) if plan else ())]
     sides = [judge_study(runs, np.random.default_rng(SEED), ordered, epoch) for epoch in ("best", "last")]
     return tuple(Judged(best, last) for best, last in zip(*sides, strict=True))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from roadmap.heads import head_arms, head_table
 from roadmap.models import model_arms, model_tables
 from roadmap.stages import roadmap_arms, roadmap_table
 from roadmap.study import Study
@@ -19,6 +20,7 @@ COMMAND = "python -m studies.{}"
 _SIZE = {"params_m": "Params (M)", "gflops": "GFLOPs", "latency_ms": "Latency (ms)", "fps": "FPS"}
 _MAKERS: tuple[Callable[[], Study], ...] = (
     lambda: Study("roadmap", "", roadmap_arms(), (roadmap_table(),), noun="stage"),
+    lambda: Study("heads", "", head_arms(), (head_table(),)),
     lambda: Study("scaling", "", model_arms(), model_tables(), noun="model"),
 )
 
@@ -128,7 +130,7 @@ PAPER_FIGURES: tuple[PaperFigure, ...] = (
     ),
     PaperFigure(
         "Figure 3", "Training curves of detectors with the coupled and the decoupled head", ("head_curves",),
-        "roadmap",
+        "heads",
     ),
 )  # fmt: skip
 

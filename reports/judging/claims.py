@@ -14,10 +14,10 @@ from typing import Any
 
 from roadmap.models import model_recipe
 from roadmap.paper import Published, table
-from roadmap.paper_studies import paper_studies
 from roadmap.protocols import COCO_2017, IMAGENET, PAPER
 from roadmap.recipe import Recipe, flatten, recipe_from_json, to_json
-from roadmap.study import ArmRecord, PublishedRow, StudyRecord
+from roadmap.reproduction import paper_studies
+from roadmap.study import ArmRecord, PublishedRow, StudyRecord, record_of
 
 #: A difference of two figures printed to 0.1 AP is known to this much.
 PRINTED = 0.1
@@ -103,7 +103,7 @@ def paper_claims() -> tuple[Claim, ...]:
     """
     found: list[Claim] = []
     for study in paper_studies():
-        _add(found, study_claims(study))
+        _add(found, study_claims(record_of(study)))
     _add(found, (*_table5(), *_table6()))
     return tuple(sorted(found, key=lambda claim: (not claim.source.startswith("Table"), claim.source)))
 

@@ -42,7 +42,7 @@ class _Spec:
 def grid(table: Table2) -> Grid:
     """The table as text, with a footnote to the run ids at every measured cell."""
     specs = _columns(table)
-    notes = _Footnotes()
+    notes = Footnotes()
     rows = []
     for row in table.rows:
         cells = [Cell(row.label, kind="label"), *(_cell(spec, row, notes) for spec in specs)]
@@ -54,7 +54,7 @@ def grid(table: Table2) -> Grid:
     return Grid(columns, tuple(rows), notes.listed())
 
 
-class _Footnotes:
+class Footnotes:
     """Letters for sets of runs, in order of appearance; the union of two sets shows both letters."""
 
     def __init__(self) -> None:
@@ -75,22 +75,22 @@ class _Footnotes:
         return tuple((letter, ", ".join(dict.fromkeys(runs))) for letter, runs in self._runs.items())
 
 
-def _cell(spec: _Spec, row: Row, notes: _Footnotes) -> Cell:
+def _cell(spec: _Spec, row: Row, notes: Footnotes) -> Cell:
     value = spec.value(row)
     if value is None:
         return Cell(NOTHING, kind=spec.kind)
     if not isinstance(value, Measured):
         return Cell(spec.text(value), kind=spec.kind)
-    return Cell(_with_spread(spec, value), notes.letter(value.runs), spec.kind)
+    return Cell(with_spread(value, spec.text, spec.counted), notes.letter(value.runs), spec.kind)
 
 
-def _with_spread(spec: _Spec, value: Measured) -> str:
+def with_spread(value: Measured, text: Callable[[float], str], counted: bool) -> str:
     """Mean ± standard deviation with the same decimals; a count that all runs share has no spread."""
-    text = spec.text(value.mean)
-    if value.std is None or (spec.counted and len(set(value.values)) == 1):
-        return text
-    decimals = len(text.partition(".")[2])
-    return f"{text} ± {value.std:.{decimals}f}"
+    mean = text(value.mean)
+    if value.std is None or (counted and len(set(value.values)) == 1):
+        return mean
+    decimals = len(mean.partition(".")[2])
+    return f"{mean} ± {value.std:.{decimals}f}"
 
 
 def _columns(table: Table2) -> list[_Spec]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.judging.claims import Claim, Side, find_claim, paper_claims, study_claims
+from reports.judging.claims import Claim, Side, find_claim, more_claims, paper_claims, study_claims
 from reports.judging.evidence import Conditions
 from reports.judging.gains import ASSUMED_SD, MIN_SEEDS, TOO_FEW_SEEDS, WITHIN_NOISE
 from reports.judging.verdicts import (
@@ -31,6 +31,7 @@ from roadmap.protocols import COCO_2017, DEMO, PAPER
 from roadmap.recipe import DatasetConfig, Recipe, flatten, to_json
 from roadmap.stages import STAGE_NAMES, stage_arm, stage_recipe
 from roadmap.study import Arm, Study, record_of
+from studies.heads import STUDY as HEADS
 from studies.roadmap import STUDY as ROADMAP
 from studies.scaling import STUDY as SCALING
 
@@ -466,7 +467,9 @@ def test_last_epochs_and_epochs_on_the_way() -> None:
     early = judged(runs, find_claim("figure3/epoch-50"))
     assert (early.label, early.epoch) == (REPRODUCED, "epoch 50")
     assert list(early.gains.values()) == pytest.approx([9.2, 9.25, 9.3])
-    assert judged(runs, find_claim("figure3/epoch-200")).reason.startswith("the runs of baseline have no AP")
+    assert judged(runs, find_claim("figure3/epoch-200")).reason.startswith(
+        "the runs of vanilla-coupled have no AP"
+    )
     assert judged(runs, epoch="last").gains == pytest.approx({0: 1.0, 1: 1.0, 2: 1.0})
 
 
@@ -479,14 +482,25 @@ def test_a_published_rival_is_compared_on_coco_alone() -> None:
     assert (elsewhere.label, elsewhere.direction) == (NOT_MEASURED, None)
 
 
-def test_the_claims_of_tables_2_to_4_follow_from_arms() -> None:
+def test_the_claims_of_tables_1_to_4_and_of_figure_3_follow_from_arms() -> None:
     """A study with the same arms claims the same; nobody lists them a second time."""
-    ours = {claim.key: claim for claim in paper_claims()}
-    for study in (ROADMAP, SCALING):
+    claims = {c.key: c for study in (HEADS, ROADMAP, SCALING) for c in study_claims(record_of(study))}
+    ours = [c for c in paper_claims() if c.source in ("Table 1", "Table 2", "Table 3", "Table 4", "Figure 3")]
+    assert len(ours) == 20
+    for claim in ours:
+        assert replace(claims[claim.key], gain_last=claim.gain_last) == claim
+
+
+def test_two_studies_with_the_same_recipes_claim_them_once() -> None:
+    """Table 1's vanilla heads are Table 2's first two stages, and YOLOX-DarkNet53 its stage with SimOTA."""
+    for study, twin in ((HEADS, DECOUPLED), (SCALING, find_claim("table2/simota-yolov3-ultralytics"))):
+        assert more_claims(record_of(study)) == ()
         claims = study_claims(record_of(study))
-        assert claims
-        for claim in claims:
-            assert replace(claim, gain_last=ours[claim.key].gain_last) == ours[claim.key]
+        (further,) = (c for c in claims if c.key not in {known.key for known in paper_claims()})
+        assert isinstance(further.after, Side)
+        assert isinstance(twin.after, Side)
+        assert (further.gain, further.after.recipe) == (twin.gain, twin.after.recipe)
+    assert DECOUPLED.gain_last == pytest.approx(38.91 - 38.43, abs=0.01)  # Figure 3's, in Table 2's claim
 
 
 def test_a_users_study_claims_what_the_paper_prints_for_its_arms() -> None:

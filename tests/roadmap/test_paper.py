@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import roadmap.paper
-from roadmap.paper import TABLES, published_model, roadmap_row, table
+from roadmap.paper import TABLES, published_head, published_model, roadmap_row, table
 
 
 def test_every_table_is_there_and_nothing_else() -> None:
@@ -85,5 +85,23 @@ def test_published_models() -> None:
         None,
     )
     assert published_model("YOLOv5-L").source == "Table 3"
-    with pytest.raises(ValueError, match="no model 'unheard-of' in Tables 3 and 4; choose one of: YOLOv5-S"):
+    with pytest.raises(ValueError, match="no model 'unheard-of' in Tables 2 to 4; choose one of: YOLOv5-S"):
         published_model("unheard-of")
+
+
+def test_darknet53_on_val_stands_in_table_2_alone() -> None:
+    """Table 6's 47.4 is on test-dev."""
+    ours, start = published_model("yolox-darknet53"), published_model("YOLOv3-ultralytics")
+    assert (ours.source, ours.ap, ours.gain, ours.params_m) == ("Table 2", 47.3, None, 63.72)
+    assert (start.source, start.ap) == ("Table 2", 44.3)
+
+
+def test_cells_of_table_1_with_figure_3s_curves() -> None:
+    """As printed: 38.5, 39.6, 34.3 (-4.2), 38.8 (-0.8); the curves are of the vanilla detectors."""
+    cells = [published_head(v, h) for v in ("vanilla", "end_to_end") for h in ("coupled", "decoupled")]
+    assert [(c.ap, c.gain) for c in cells] == [(38.5, None), (39.6, None), (34.3, -4.2), (38.8, -0.8)]
+    assert [len(c.curve) for c in cells] == [30, 30, 0, 0]
+    assert cells[0].curve[4] == (50, 24.3737)
+    assert cells[1].curve[4] == (50, 33.7082)
+    with pytest.raises(ValueError, match="no 'vanilla' with head 'triple' in Table 1"):
+        published_head("vanilla", "triple")

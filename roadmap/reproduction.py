@@ -1,7 +1,7 @@
 """The whole paper as a reproduction has it: its tables and figures, and the study that measures each.
 
-Which study measures a table follows from the arms: their figures name the table they stand in. A study that
-measures something the paper prints is one line of :func:`paper_studies`; everything else follows.
+Which study measures a table follows from its tables: a layout names the paper's table that it prints. A study
+that measures something the paper prints is one line of :func:`paper_studies`; everything else follows.
 """
 
 from __future__ import annotations
@@ -143,7 +143,11 @@ def paper_studies() -> tuple[Study, ...]:
 
 
 def studies_of(source: str) -> tuple[Study, ...]:
-    """Those of :func:`paper_studies` with an arm that stands in a table of the paper."""
+    """Those of :func:`paper_studies` with a table of the paper in its own layout, which
+    ``reports.tables.printed.printed_table`` prints, measured or not. source: ``Table 1``.
+    """
     return tuple(
-        study for study in paper_studies() if any(a.paper and a.paper.source == source for a in study.arms)
+        study
+        for study in paper_studies()
+        if any(table.layout is not None and table.layout.source == source for table in study.tables)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -68,6 +69,12 @@ def cached(path: Path, what: str, make: Callable[[], T]) -> T:
 def load_annotations(path: Path) -> dict[str, Any]:
     """The JSON of an annotation file without its masks. Raises ValueError naming the file when broken."""
     return _loaded(path, path.read_bytes())
+
+
+def mentions_masks(path: Path) -> bool:
+    """Whether any annotation of a file has a mask, by a look at its text. Raises OSError."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return _MASK.search(content) is not None
 
 
 def _loaded(path: Path, data: bytes) -> dict[str, Any]:
@@ -180,6 +187,7 @@ class _Skim:
 
 _CATEGORIES = b'"categories"'
 _BOX = b'"bbox"'
+_MASK = re.compile(rb'"segmentation"\s*:\s*(\{|\[\s*[^\s\]])')
 
 
 def _keep(path: Path, content: Any) -> None:

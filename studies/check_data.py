@@ -59,7 +59,7 @@ def inspect_dataset(root: Path, splits: tuple[str, str]) -> dict[str, Any]:
     """Everything that the command prints, as plain values. Raises ValueError when a split can't be opened."""
     from yolox_core.data.coco import CocoDataset
 
-    datasets = [CocoDataset(root, split, max_skipped=1.0, decoding=True) for split in splits]
+    datasets = [CocoDataset(root, split, max_skipped=1.0, decoding=True, masks=True) for split in splits]
     train, val = datasets
     duplicates = _duplicates(train, val)
     report = {
@@ -234,6 +234,7 @@ def _format_split(split: dict[str, Any]) -> str:
         f"{counted(split['objects'], 'box')} of {counted(split['annotations_listed'], 'annotation')}",
         f"longest side: {sides['least']} to {sides['most']} px, median {sides['median']}" if sides else "",
         "annotations not used: " + (", ".join(f"{r} {n}" for r, n in dropped.items()) or "none"),
+        f"boxes without a mask: {split['objects_without_mask'] or 'none'} (Copy-Paste needs them)",
         f"images that can't be used: {len(split['skipped']) or 'none'}",
         *(f"  {image['file']}: {image['reason']}" for image in split["skipped"][:_NAMED]),
         "  …" if len(split["skipped"]) > _NAMED else "",

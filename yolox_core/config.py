@@ -203,8 +203,10 @@ class AugmentationConfig:
     """Both pipelines: the weak one reads flip and hsv, the strong one everything.
 
     hsv: largest shift of hue (of 180), saturation and value (of 255).
-    mosaic_scale, mixup_scale: ranges of the random scale. degrees, shear: ± degrees.
-    translate: ± share of the image side.
+    mosaic_scale, mixup_scale, copy_paste_scale: ranges of the random scale. degrees, shear: ± degrees.
+    translate: ± share of the image side. copy_paste: chance that objects of a second image are pasted into a
+    Mosaic, by their masks (arXiv 2012.07177). copy_paste_visible: of what an object showed before, the share
+    that must still be seen; one of which less is left is no object any more.
     """
 
     flip: Share = 0.5
@@ -216,10 +218,14 @@ class AugmentationConfig:
     translate: Share = 0.1
     mixup: Share = 1.0
     mixup_scale: tuple[Positive, Positive] = (0.5, 1.5)
+    copy_paste: Share = later(0.0, neutral=0.0)
+    copy_paste_scale: tuple[Positive, Positive] = later((0.5, 1.5), neutral=(0.5, 1.5))
+    copy_paste_visible: Share = later(0.1, neutral=0.1)
 
     def __post_init__(self) -> None:
         _ascending("mosaic_scale", self.mosaic_scale)
         _ascending("mixup_scale", self.mixup_scale)
+        _ascending("copy_paste_scale", self.copy_paste_scale)
 
 
 @dataclass(frozen=True)
@@ -272,6 +278,11 @@ class TrainConfig:
     def iterations_per_epoch(self, images: int) -> int:
         """Whole batches in ``images`` training images; at least one (a small dataset then wraps around)."""
         return max(1, images // self.batch_size)
+
+
+def needs_masks(ingredients: Ingredients, training: TrainConfig) -> bool:
+    """Whether the training images' instance masks are used: Copy-Paste, part of strong augmentation."""
+    return ingredients.strong_augmentation and training.augmentation.copy_paste > 0
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,18 @@ class RunData:
 
 
 def open_data(
-    root: Path | None, embedded: Path | None, world: World, splits: tuple[str, str] | None = None
+    root: Path | None,
+    embedded: Path | None,
+    world: World,
+    splits: tuple[str, str] | None = None,
+    masks: bool = False,
 ) -> RunData:
     """Open both splits on every process.
 
     root: the dataset's folder, None for the embedded dataset, which is made in ``embedded`` where it is
-    missing (None: its usual place). splits: names of both, None for those that are usual. Raises ValueError
-    for a dataset that cannot be used, or that differs between processes.
+    missing (None: its usual place). splits: names of both, None for those that are usual. masks: read those
+    of the training split too. Raises ValueError for a dataset that cannot be used, or that differs between
+    processes.
     """
     if root is None:
         embedded = embedded or embedded_folder()
@@ -63,7 +68,7 @@ def open_data(
             ensure_shapes_dataset(embedded)
         world.barrier()
         root = ensure_shapes_dataset(embedded)
-    train, val = open_splits(root, splits or find_splits(root))
+    train, val = open_splits(root, splits or find_splits(root), masks=masks)
     skipped = [tuple(sorted(image.name for image in split.skipped)) for split in (train, val)]
     if any(other != skipped for other in world.gather(skipped)):
         raise ValueError(f"processes see different images in {root}; is it the same folder on all nodes?")

@@ -26,6 +26,7 @@ from roadmap.recipe import Recipe
 from roadmap.record import now, write_json
 from roadmap.settings import choose_protocol, with_settings
 from roadmap.stages import STAGE_NAMES, stage_recipe
+from yolox_core.config import needs_masks
 
 if TYPE_CHECKING:
     from yolox_core.training.distributed import World
@@ -124,7 +125,7 @@ def measure(
     from yolox_core.training.loop import InterruptedTraining
 
     prepare_process(0, world)
-    images = open_data(root, None, world).train
+    images = open_data(root, None, world, masks=needs_masks(recipe.ingredients, recipe.training)).train
     config = recipe.training
     per_epoch = config.iterations_per_epoch(len(images))
     watch = Stopwatch(recipe, seconds)

@@ -37,6 +37,7 @@ from studies.attempt.result import conclude, evaluate, headline
 from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
 from studies.attempt.training import build_for_training, train
 from studies.mirror.tracker import Tracker, start_tracking
+from yolox_core.config import needs_masks
 from yolox_core.detector import Detector
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
@@ -132,7 +133,8 @@ class _Attempt:
         run, world, workers = self.run, self.world, self.options.workers
         config = run.recipe.training
         prepare_process(run.seed, world)
-        data = open_data(self.options.data, self.options.embedded, world, self.options.splits)
+        masks = needs_masks(run.recipe.ingredients, config)
+        data = open_data(self.options.data, self.options.embedded, world, self.options.splits, masks)
         if self.options.cache is not None:
             cache_images(data, self.options.cache, run.recipe, world)
             self.deviations.append(Deviation("training images", "decoded each time", "from a cache"))

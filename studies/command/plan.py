@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.anchors import anchor_finder
+from roadmap.annotations import mentions_masks
 from roadmap.code import code_state
 from roadmap.cost import iterations, training_flops
 from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
@@ -23,7 +24,7 @@ from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Setting, Study, write_study
 from slurm.ownership import whose
-from yolox_core.config import annotation_file
+from yolox_core.config import annotation_file, needs_masks
 from yolox_core.seal import is_pytorch_file
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
             f"--imagenet-weights: none of {names} starts from ImageNet; leave it out, or give --weights FILE "
             "to start from a checkpoint"
         )
+    if root is not None and splits is not None:
+        _check_masks([name for name, r, _ in recipes if needs_masks(r.ingredients, r.training)], root, splits)
     held = [(name, recipe, deviations(recipe, reference)) for name, recipe, reference in recipes]
     planned = tuple(
         Planned(run, RunFolder(runs / run.study / run.name), deviating)
@@ -101,6 +104,17 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
         for run in [Run(study.name, name, seed, recipe)]
     )
     return Plan(study, command, setting, planned, runs, root, weights, splits)
+
+
+def _check_masks(arms: list[str], root: Path, splits: tuple[str, str]) -> None:
+    """Refuse arms that cut objects out by their masks where the training split has none."""
+    annotations = annotation_file(root, splits[0])
+    if arms and not mentions_masks(annotations):
+        raise ValueError(
+            f"{', '.join(arms)}: Copy-Paste cuts objects out by their masks, and {annotations} has none; "
+            "give its annotations a segmentation (polygons or run-length codes), or leave Copy-Paste out: "
+            "--only with the other arms, or --set training.augmentation.copy_paste=0"
+        )
 
 
 def find_data(options: argparse.Namespace, coco: str = "") -> tuple[Path | None, tuple[str, str] | None]:

@@ -60,6 +60,9 @@ class Pictures:
     def objects(self, index: int) -> ImageTargets:
         return self.targets[index]
 
+    def mask(self, index: int, number: int) -> None:
+        return None
+
     # official: images resized to fit, boxes along, label in the fifth column
     def load_anno(self, index: int) -> NDArray[np.float64]:
         boxes = self.targets[index].boxes_xyxy.astype(np.float64) * fit_ratio(*SHAPES[index], SIZE)

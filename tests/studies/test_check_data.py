@@ -43,6 +43,7 @@ def test_boxes_and_images_per_class_and_size(tmp_path: Path) -> None:
         {"name": "cat", "images": 4, "boxes": 4, "small": 4, "medium": 0, "large": 0},
         {"name": "dog", "images": 1, "boxes": 1, "small": 0, "medium": 1, "large": 0},
     ]
+    assert train["objects_without_mask"] == 5
     assert train["longest_side"] == {"least": 64, "median": 64, "most": 64}
     assert report["problems"] == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolox_core.augmentation.sample import Image, ImageTargets
+from yolox_core.augmentation.sample import Image, ImageTargets, Mask
 from yolox_core.data.coco import CocoDataset
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -65,8 +65,10 @@ def make_dataset(root: Path, count: int = 8, shape: tuple[int, int] = (48, 64)) 
 class ArraySource:
     """Images and objects in memory, for tests of geometry."""
 
-    def __init__(self, images: list[Image], objects: list[ImageTargets]) -> None:
-        self.images, self.targets = images, objects
+    def __init__(
+        self, images: list[Image], objects: list[ImageTargets], masks: list[list[Mask | None]] | None = None
+    ) -> None:
+        self.images, self.targets, self.masks = images, objects, masks
         self.opened: list[tuple[int, int]] = []
 
     @property
@@ -90,6 +92,10 @@ class ArraySource:
 
     def objects(self, index: int) -> ImageTargets:
         return self.targets[index]
+
+    def mask(self, index: int, number: int) -> Mask | None:
+        assert self.masks is not None, "masks are read only where they are needed"
+        return self.masks[index][number]
 
 
 def objects(*rows: tuple[int, float, float, float, float]) -> ImageTargets:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from yolox_core.config import ShapesSpec
-from yolox_core.data.coco import open_splits
+from yolox_core.data.coco import CocoDataset, open_splits
 from yolox_core.data.shapes import MANIFEST, ensure_shapes_dataset, is_complete
 from yolox_core.data.shapes_drawing import draw_scene
 
@@ -105,7 +105,7 @@ def test_boxes_bound_what_is_drawn() -> None:
         SMALL, objects=(1, 1), clutter=(0, 0), noise=0.0, class_hue=1.0, background=0.0, max_covered=0.0
     )
     for seed in range(40):
-        image, ((_, (x1, y1, x2, y2)),) = draw_scene(spec, np.random.default_rng(seed))
+        image, ((_, (x1, y1, x2, y2), _),) = draw_scene(spec, np.random.default_rng(seed))
         corner = np.array([image[0, 0], image[-1, 0], image[0, -1], image[-1, -1]])
         plain = np.median(corner, axis=0)
         rows, columns = np.nonzero((np.abs(image.astype(int) - plain) > 12).any(axis=-1))
@@ -117,13 +117,33 @@ def test_boxes_bound_what_is_drawn() -> None:
         assert abs(rows.max() + 1 - y2) <= 1
 
 
+def test_masks_hold_what_is_seen(folder: Path) -> None:
+    """Of two objects on one pixel the later one is seen; the last one, hidden by none, fills its box."""
+    data = CocoDataset(folder, "train2017", masks=True)
+    data.check_masks(0.0)
+    touching = 0
+    for index in range(len(data)):
+        seen = np.zeros(data.size(index), int)
+        for number, (x1, y1, x2, y2) in enumerate(data.objects(index).boxes_xyxy.astype(int).tolist()):
+            mask = data.mask(index, number)
+            assert mask is not None
+            left, top, (height, width) = mask.left, mask.top, mask.pixels.shape
+            assert x1 <= left < left + width <= x2
+            assert y1 <= top < top + height <= y2
+            seen[top : top + height, left : left + width] += mask.pixels
+            touching += (left, top, left + width, top + height) != (x1, y1, x2, y2)
+        assert seen.max() == 1
+        assert (left, top, left + width, top + height) == (x1, y1, x2, y2)
+    assert touching < len(data)
+
+
 def test_the_full_specification_covers_classes_and_sizes() -> None:
     spec = ShapesSpec()
     labels, areas, counts = [], [], []
     for number in range(150):
         image, objects = draw_scene(spec, np.random.default_rng((spec.seed, 0, number)))
         counts.append(len(objects))
-        for label, (x1, y1, x2, y2) in objects:
+        for label, (x1, y1, x2, y2), _ in objects:
             assert 0 <= x1 < x2 <= image.shape[1]
             assert 0 <= y1 < y2 <= image.shape[0]
             labels.append(label)

@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from yolox_core.data import annotations, packed_annotations
 from yolox_core.data.annotations import Annotations, read_annotations
 from yolox_core.data.json_pieces import PieceReader, UnusualFileError
+from yolox_core.data.masks import PackedMasks
 from yolox_core.data.packed_annotations import open_annotations
 
 ARRAYS = ("ids", "sizes", "names", "category_ids", "offsets", "boxes_xyxy", "labels")
 
 # Everything a reader could trip over at the end of a piece: braces in texts, objects in objects.
 MASKS = (
-    [[1, 2, 3, 4, 5, 6]],
+    [[1, 2, 30, 4, 5, 26]],
     {"counts": [1, 2], "size": [3, 4]},
+    {"counts": [50, 500, 1450], "size": [40, 50]},
     [{"a": {"b": 1}}, {"c": 2}],
 )
 TEXTS = ('},{"id": 1', "}]", '"', "\\", "ü}", "],")
@@ -62,20 +64,31 @@ def same(one: Annotations, other: Annotations) -> bool:
         all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ARRAYS)
         and one.dropped == other.dropped
         and one.class_names == other.class_names
+        and (one.masks is None) == (other.masks is None)
+        and (one.masks is None or other.masks is None or codes(one.masks) == codes(other.masks))
     )
 
 
-@given(documents(), st.integers(40, 900), st.sampled_from([None, 1]))
+def codes(masks: PackedMasks) -> list[bytes]:
+    return [masks.codes[s : s + n].tobytes() for s, n in zip(masks.starts, masks.lengths, strict=True)]
+
+
+@given(documents(), st.integers(40, 900), st.sampled_from([None, 1]), st.booleans())
 def test_piece_by_piece_or_as_a_whole_the_same_objects(
-    tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any], piece: int, indent: int | None
+    tmp_path_factory: pytest.TempPathFactory,
+    document: dict[str, Any],
+    piece: int,
+    indent: int | None,
+    masks: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("a") / "instances.json"
     path.write_text(json.dumps(document, indent=indent))
-    whole = read_annotations(path)
+    whole = read_annotations(path, masks)
+    assert (whole.masks is not None) == masks
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotations, "LARGE", 0)
         patch.setattr(annotations, "PieceReader", lambda path: PieceReader(path, piece))
-        assert same(read_annotations(path), whole)
+        assert same(read_annotations(path, masks), whole)
 
 
 def plain(objects: int = 50) -> dict[str, Any]:
@@ -165,6 +178,22 @@ def test_a_large_file_is_parsed_once_and_mapped_after(large: Path, monkeypatch: 
         again = open_annotations(large)
     assert same(again, first)
     assert isinstance(again.boxes_xyxy, np.memmap)
+
+
+@pytest.mark.parametrize("mask", [None, [[1, 2, 30, 4, 5, 26]]])
+def test_masks_are_kept_apart_and_mapped_too(large: Path, mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = plain()
+    for annotation in document["annotations"]:
+        annotation["segmentation"] = mask
+    large.write_text(json.dumps(document))
+    first = open_annotations(large, masks=True)
+    assert open_annotations(large).masks is None
+    monkeypatch.setattr(packed_annotations, "read_annotations", lambda *_: pytest.fail("parsed again"))
+    again = open_annotations(large, masks=True)
+    assert same(again, first)
+    assert again.masks is not None
+    assert isinstance(again.masks.codes, np.memmap)
+    assert again.masks.missing == (50 if mask is None else 0)
 
 
 def test_a_file_that_changed_is_parsed_again(large: Path) -> None:

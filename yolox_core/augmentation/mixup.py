@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from yolox_core.augmentation.affine import Matrix, compose, scaled_then_moved
 from yolox_core.augmentation.letterbox import fit_ratio, fit_size
 from yolox_core.augmentation.mosaic import reduction_for
 from yolox_core.augmentation.sample import PAD_VALUE, Image, ImageSource, ImageTargets, join
@@ -44,24 +45,38 @@ def mixup(
 ) -> tuple[Image, ImageTargets]:
     """Blend half and half with the drawn image; objects of both (cut to nothing ones are empty boxes)."""
     size = len(image)
-    layer = _layer(source, draw, size)
+    layer = second_layer(source, draw, size)
     # Official code: the mean, rounded down. Half a grey level is either .0 or .5 here; -0.25 rounds it down.
     blend = cv2.addWeighted(image, 0.5, layer, 0.5, -0.25)
     return blend, join([targets, _layer_targets(source, draw, size)])
 
 
-def _layer(source: ImageSource, draw: MixUpDraw, size: int) -> Image:
-    """The second image as it lies in the output: grey around it in its square, black beyond."""
+def second_matrix(source: ImageSource, draw: MixUpDraw, size: int) -> Matrix:
+    """From the second image's pixels to the output's, as :func:`second_layer` shows it."""
     height, width = source.size(draw.index)
-    fit_height, fit_width = fit_size(height, width, size)
-    picture_height = max(1, round(fit_height * draw.side / size))
-    picture_width = max(1, round(fit_width * draw.side / size))
-    picture = source.load_image(draw.index, reduction_for(picture_height / height))
+    picture_height, picture_width, left, top = _place(source, draw, size)
+    matrix = scaled_then_moved(picture_width / width, picture_height / height, left, top)
+    if not draw.flip:
+        return matrix
+    mirror = np.array([[-1.0, 0.0, 2.0 * left + picture_width - 1.0], [0.0, 1.0, 0.0]])
+    return compose(mirror, matrix)
+
+
+def _place(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[int, int, int, int]:
+    """The second image in the output, in pixels: height, width, left, top; it may reach beyond."""
+    fit_height, fit_width = fit_size(*source.size(draw.index), size)
+    height = max(1, round(fit_height * draw.side / size))
+    width = max(1, round(fit_width * draw.side / size))
+    return height, width, (draw.side - width if draw.flip else 0) - draw.offset[0], -draw.offset[1]
+
+
+def second_layer(source: ImageSource, draw: MixUpDraw, size: int) -> Image:
+    """The second image as it lies in the output: grey around it in its square, black beyond."""
+    picture_height, picture_width, left, top = _place(source, draw, size)
+    picture = source.load_image(draw.index, reduction_for(picture_height / source.size(draw.index)[0]))
     picture = cv2.resize(picture, (picture_width, picture_height), interpolation=cv2.INTER_LINEAR)
     if draw.flip:
         picture = cv2.flip(picture, 1)
-    left = (draw.side - picture_width if draw.flip else 0) - draw.offset[0]
-    top = -draw.offset[1]
     layer = np.zeros((size, size, 3), np.uint8)
     layer[: draw.side, : draw.side] = PAD_VALUE
     x1, y1 = max(left, 0), max(top, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -114,6 +115,38 @@ def mosaic(source: ImageSource, draw: MosaicDraw, size: int) -> tuple[Image, Ima
         parts.append(_tile_targets(source.objects(index), tile, fit_ratio(height, width, size), size))
     targets = join(parts)
     return output, ImageTargets(transform_boxes(targets.boxes_xyxy, draw.matrix, size), targets.labels)
+
+
+class Place(NamedTuple):
+    """Where an object of a Mosaic comes from.
+
+    image, number: its image's index, and which of that image's objects it is. matrix: from the full-size
+    image's pixels to the output's. part: x1, y1, x2, y2 of what the canvas holds of the image, in its pixels.
+    """
+
+    image: int
+    number: int
+    matrix: Matrix
+    part: tuple[float, float, float, float]
+
+
+def mosaic_places(source: ImageSource, draw: MosaicDraw, size: int) -> list[Place]:
+    """The places of all objects of a Mosaic, in the order of its targets."""
+    places = []
+    for quadrant, index in enumerate(draw.indices):
+        height, width = source.size(index)
+        tile = place_tile(quadrant, draw.centre, *fit_size(height, width, size), size)
+        across, down = tile.width / width, tile.height / height
+        matrix = compose(draw.matrix, scaled_then_moved(across, down, tile.left, tile.top))
+        part = (
+            (tile.x1 - tile.left) / across,
+            (tile.y1 - tile.top) / down,
+            (tile.x2 - tile.left) / across,
+            (tile.y2 - tile.top) / down,
+        )
+        count = len(source.objects(index).labels)
+        places += [Place(index, number, matrix, part) for number in range(count)]
+    return places
 
 
 def reduction_for(scale: float) -> int:

@@ -1,4 +1,5 @@
-"""The two training pipelines: weak (flip, colour jitter) and strong (Mosaic, affine, MixUp, then the same).
+"""The two training pipelines: weak (flip, colour jitter) and strong (Mosaic, affine, Copy-Paste, MixUp, then
+the same).
 
 Multi-scale is not here: batches are resized on the device, to the side of
 :func:`yolox_core.data.loader.training_side`.
@@ -11,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from yolox_core.augmentation.copy_paste import copy_paste, draw_copy_paste
 from yolox_core.augmentation.letterbox import fit_ratio, fit_size, pad, resize, scale_boxes
 from yolox_core.augmentation.mixup import draw_mixup, mixup
-from yolox_core.augmentation.mosaic import draw_mosaic, mosaic, reduction_for
+from yolox_core.augmentation.mosaic import draw_mosaic, mosaic, mosaic_places, reduction_for
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, drop_small
 from yolox_core.augmentation.steps import Flip, HsvJitter
 from yolox_core.config import AugmentationConfig, TrainConfig
@@ -55,7 +57,8 @@ class WeakPipeline:
 class StrongPipeline:
     """Mosaic with a random affine, MixUp, colour jitter, horizontal flip (official code, 0.3.0).
 
-    A sample that draws no Mosaic goes through the weak pipeline, without MixUp.
+    Copy-Paste, where it is asked for, takes MixUp's place in the order, or stands before it. A sample that
+    draws no Mosaic goes through the weak pipeline, with neither.
     """
 
     size: int
@@ -69,6 +72,13 @@ class StrongPipeline:
             return self.weak(source, index, rng)
         draw = draw_mosaic(rng, index, len(source), self.size, self.config)
         image, targets = mosaic(source, draw, self.size)
+        # Without Copy-Paste nothing is drawn for it, so that runs from before it see the samples they saw.
+        chance = self.config.copy_paste
+        if chance and rng.random() < chance and len(source.nonempty):
+            pasted = draw_copy_paste(rng, source, self.size, self.config.copy_paste_scale)
+            places = mosaic_places(source, draw, self.size)
+            visible = self.config.copy_paste_visible
+            image, targets = copy_paste(source, pasted, image, targets, places, visible)
         if len(targets.labels) and rng.random() < self.config.mixup:
             second = draw_mixup(rng, source.nonempty, self.size, self.config.mixup_scale)
             image, targets = mixup(source, second, image, targets)

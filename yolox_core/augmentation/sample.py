@@ -25,6 +25,17 @@ class ImageTargets(NamedTuple):
     labels: NDArray[np.int64]
 
 
+class Mask(NamedTuple):
+    """An object's pixels, without what is empty around them.
+
+    left, top: where ``pixels`` lie in the image. pixels: (h, w) uint8, 1 on the object and 0 elsewhere.
+    """
+
+    left: int
+    top: int
+    pixels: NDArray[np.uint8]
+
+
 class ImageSource(Protocol):
     """The part of a dataset that pipelines read."""
 
@@ -49,6 +60,12 @@ class ImageSource(Protocol):
 
     def objects(self, index: int) -> ImageTargets:
         """Objects in pixels of the full-size image."""
+        ...
+
+    def mask(self, index: int, number: int) -> Mask | None:
+        """Mask, in pixels of the full-size image, of the object with this number among :meth:`objects`; None
+        where it has none. Only Copy-Paste asks for it.
+        """
         ...
 
 

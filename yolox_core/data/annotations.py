@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolox_core.data.json_pieces import ObjectEntry, PieceReader, UnusualFileError
+from yolox_core.data.masks import PackedMasks, encode_mask, join_masks, pack_masks
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ class Annotations:
     (n,) file names as UTF-8 bytes. category_ids: (classes,) COCO ids in ascending order; a label is an index
     into it. class_names: in the same order. offsets: (n + 1,) int64, image i's objects are
     offsets[i]:offsets[i + 1] of boxes_xyxy ((m, 4) float32 pixels, clipped to images of known size) and
-    labels ((m,) int64). dropped: annotations that are no training objects, by reason.
+    labels ((m,) int64). dropped: annotations that are no training objects, by reason. masks: of the objects,
+    in the same order; None where they were not read.
     """
 
     ids: NDArray[np.int64]
@@ -64,10 +66,11 @@ class Annotations:
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
     dropped: dict[str, int]
+    masks: PackedMasks | None = None
 
 
-def read_annotations(path: Path) -> Annotations:
-    """Parse a COCO ``instances`` file.
+def read_annotations(path: Path, masks: bool = False) -> Annotations:
+    """Parse a COCO ``instances`` file. masks: also the objects' masks, which are most of the file.
 
     Crowd boxes, boxes that are not finite, without area or outside their image, and annotations of unknown
     images or categories are dropped and counted. Raises ValueError naming the file when it is missing, no
@@ -85,10 +88,10 @@ def read_annotations(path: Path) -> Annotations:
         try:
             if large:
                 try:
-                    return _read_pieces(path)
+                    return _read_pieces(path, masks)
                 except UnusualFileError as error:
                     log.info("%s is read as a whole, which takes memory: %s", path, error)
-            return _read_whole(_load(path))
+            return _read_whole(_load(path, masks), masks)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path} is not in COCO's instances layout ({type(error).__name__}: {error}); "
@@ -111,10 +114,10 @@ def check_name(name: str) -> None:
         raise _ContentError(f"file name {name!r} is not valid")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, masks: bool) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as file:
-            data = json.load(file, object_hook=_without_masks)
+            data = json.load(file, object_hook=None if masks else _without_masks)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; expected a COCO annotation file there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -131,41 +134,46 @@ def _without_masks(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Objects(NamedTuple):
-    """Annotations as they stand in the file. boxes: (n, 4) float64 xywh; the others: (n,)."""
+    """Annotations as they stand in the file. boxes: (n, 4) float64 xywh; the others: (n,). segmentations:
+    None where masks are not wanted.
+    """
 
     image_ids: NDArray[np.int64]
     category_ids: NDArray[np.int64]
     boxes: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    segmentations: list[Any] | None
 
 
 class _Judged(NamedTuple):
     """Annotations held against their images. owners: (n,) int32 position of the image, -1 unknown. boxes:
     (n, 4) float32 xyxy, clipped to the image. unfit: (n,) uint8 place in :data:`DROP_REASONS` from 1 of what
-    is wrong with the box, 0 for nothing.
+    is wrong with the box, 0 for nothing. masks: empty ones for those; None where they are not wanted.
     """
 
     owners: NDArray[np.int32]
     category_ids: NDArray[np.int64]
     boxes: NDArray[np.float32]
     unfit: NDArray[np.uint8]
+    masks: PackedMasks | None
 
 
-def _read_whole(data: dict[str, Any]) -> Annotations:
+def _read_whole(data: dict[str, Any], masks: bool) -> Annotations:
     images, objects = data["images"], data.get("annotations") or []
     listed = _Objects(
         _integers([a["image_id"] for a in objects], "image_id"),
         _integers([a["category_id"] for a in objects], "category_id"),
         _boxes(objects),
         np.array([bool(a.get("iscrowd", 0)) for a in objects], bool),
+        [a.get("segmentation") for a in objects] if masks else None,
     )
     ids = _integers([image["id"] for image in images], "image id")
     sizes = np.stack([_sides(images, "height"), _sides(images, "width")], axis=1)
     names = [str(image["file_name"]) for image in images]
-    return _pack(ids, sizes, names, [listed], lambda: data["categories"])
+    return _pack(ids, sizes, names, [listed], lambda: data["categories"], masks)
 
 
-def _read_pieces(path: Path) -> Annotations:
+def _read_pieces(path: Path, masks: bool) -> Annotations:
     """Read a file piece by piece. Raises UnusualFileError where that cannot be done."""
     reader = PieceReader(path)
     ids: list[NDArray[np.int64]] = []
@@ -182,7 +190,7 @@ def _read_pieces(path: Path) -> Annotations:
         raise UnusualFileError("no images")
 
     def objects() -> Iterator[_Objects]:
-        for piece in reader.objects():
+        for piece in reader.objects(masks):
             count, column = (
                 len(piece),
                 {name: map(attrgetter(name), piece) for name in ObjectEntry.__struct_fields__},
@@ -193,10 +201,16 @@ def _read_pieces(path: Path) -> Annotations:
                 np.fromiter(column["category_id"], np.int64, count),
                 boxes.reshape(-1, 4),
                 np.fromiter(map(bool, column["iscrowd"]), bool, count),
+                [getattr(entry, "segmentation", None) for entry in piece] if masks else None,
             )
 
     return _pack(
-        np.concatenate(ids), np.concatenate(sizes), names, objects(), lambda: reader.rest()["categories"]
+        np.concatenate(ids),
+        np.concatenate(sizes),
+        names,
+        objects(),
+        lambda: reader.rest()["categories"],
+        masks,
     )
 
 
@@ -206,6 +220,7 @@ def _pack(
     names: list[str],
     pieces: Iterable[_Objects],
     list_categories: Callable[[], list[dict[str, Any]]],
+    masks: bool,
 ) -> Annotations:
     """list_categories: called when the pieces are used up; in COCO's files categories come last."""
     if len(np.unique(ids)) != len(ids):
@@ -219,7 +234,8 @@ def _pack(
         raise _ContentError("two categories have the same id")
     if not len(category_ids):
         raise _ContentError("it has no categories")
-    offsets, boxes, labels, dropped = _sorted_by_image(judged, len(ids), category_ids)
+    packed = join_masks([part.masks for part in judged if part.masks is not None])
+    order, offsets, boxes, labels, dropped = _sorted_by_image(judged, len(ids), category_ids)
     return Annotations(
         ids,
         sizes,
@@ -230,6 +246,7 @@ def _pack(
         boxes,
         labels,
         dropped,
+        packed.select(order) if masks else None,
     )
 
 
@@ -248,7 +265,13 @@ def _judge(objects: _Objects, ids: NDArray[np.int64], sizes: NDArray[np.int32]) 
     defects = {OUTSIDE: ~inside, EMPTY: ~solid, NOT_FINITE: ~finite, CROWD: objects.crowd}
     for reason, defect in defects.items():  # the last one counts
         unfit[defect] = DROP_REASONS.index(reason) + 1
-    return _Judged(owners, objects.category_ids, xyxy, unfit)
+    masks = None
+    if objects.segmentations is not None:
+        sides = sizes[owners].tolist() if len(ids) else []
+        usable = ((unfit == 0) & (owners >= 0)).tolist()
+        listed = zip(objects.segmentations, sides, usable, strict=False)
+        masks = pack_masks([encode_mask(mask, *side) if wanted else b"" for mask, side, wanted in listed])
+    return _Judged(owners, objects.category_ids, xyxy, unfit, masks)
 
 
 def clip_boxes(boxes_xyxy: NDArray[np.float32], sizes: NDArray[np.int32]) -> None:
@@ -292,14 +315,17 @@ def without_images(
         offsets=offsets,
         boxes_xyxy=boxes[usable],
         labels=annotations.labels[usable],
+        masks=None if annotations.masks is None else annotations.masks.select(usable),
         dropped=annotations.dropped | {OUTSIDE: outside},
     )
 
 
 def _sorted_by_image(
     judged: list[_Judged], images: int, category_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
-    """Offsets per image, boxes and labels of the usable annotations, and how many are not, by reason."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+    """Which annotations are usable, image by image; offsets per image, boxes and labels of those; how many
+    are not, by reason.
+    """
     owners = np.concatenate([part.owners for part in judged]) if judged else np.zeros(0, np.int32)
     listed = np.concatenate([part.category_ids for part in judged]) if judged else np.zeros(0, np.int64)
     reasons = np.concatenate([part.unfit for part in judged]) if judged else np.zeros(0, np.uint8)
@@ -314,10 +340,11 @@ def _sorted_by_image(
     if not usable.all():
         owners, labels, boxes = owners[usable], labels[usable], boxes[usable]
     order = np.argsort(owners, kind="stable")
+    listing = order if usable.all() else np.flatnonzero(usable)[order]
     offsets = np.zeros(images + 1, np.int64)
     np.cumsum(np.bincount(owners, minlength=images), out=offsets[1:])
     dropped = dict(zip(DROP_REASONS, counts[1:], strict=True))
-    return offsets, boxes[order], labels[order], dropped
+    return listing, offsets, boxes[order], labels[order], dropped
 
 
 def _integers(values: list[Any], what: str, advice: str = "number them from 1") -> NDArray[np.int64]:

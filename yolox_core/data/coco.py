@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from yolox_core.augmentation.sample import Image, ImageTargets
+from yolox_core.augmentation.sample import Image, ImageTargets, Mask
 from yolox_core.config import SPLITS, annotation_file, image_folder
 from yolox_core.data.annotations import CROWD, DROP_REASONS, Annotations, without_images
 from yolox_core.data.packed_annotations import open_annotations
@@ -26,6 +26,8 @@ from yolox_core.data.scan import decode, scan_images
 MAX_SKIPPED = 0.01
 #: Largest share of defective annotations before a dataset is refused.
 MAX_DROPPED = 0.05
+#: Largest share of objects without a mask before a dataset is refused for Copy-Paste.
+MAX_MASKLESS = 0.05
 
 
 class ImageError(ValueError):
@@ -61,14 +63,19 @@ class CocoDataset:
     their file is missing, truncated or of another size than annotated; they are in no other attribute.
     annotated: whether the file lists any annotation; without, there is nothing to learn or to measure.
     nonempty: indices of the images that have objects. decoding: open every image once, so that those that
-    can't be decoded are skipped too.
+    can't be decoded are skipped too. masks: read the objects' masks too, for :meth:`mask`.
 
     Raises ValueError when the layout or the annotations are broken, a file name leaves the folder, no image
     is left, or more than ``max_skipped`` of the images must be skipped.
     """
 
     def __init__(
-        self, root: Path, split: str, max_skipped: float = MAX_SKIPPED, decoding: bool = False
+        self,
+        root: Path,
+        split: str,
+        max_skipped: float = MAX_SKIPPED,
+        decoding: bool = False,
+        masks: bool = False,
     ) -> None:
         self.root = Path(root)
         self.split = split
@@ -77,7 +84,7 @@ class CocoDataset:
         self.annotation_file = annotation_file(self.root, split)
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder} is missing; expected the images of {self.annotation_file} there")
-        annotations = open_annotations(self.annotation_file)
+        annotations = open_annotations(self.annotation_file, masks)
         state = self.annotation_file.stat()
         key = f"{state.st_size} {state.st_mtime_ns}"
         bad, found = scan_images(self.folder, annotations.names, annotations.sizes, key, decoding)
@@ -142,8 +149,20 @@ class CocoDataset:
         start, stop = self._offsets[index : index + 2].tolist()
         return ImageTargets(self._boxes[start:stop].copy(), self._labels[start:stop].copy())
 
+    def mask(self, index: int, number: int) -> Mask | None:
+        """Mask of one of an image's :meth:`objects`, in the full-size image; None where it has none.
+
+        Raises ValueError when the dataset was opened without masks.
+        """
+        if self._masks is None:
+            raise ValueError(f"{self.split} was opened without masks")
+        return self._masks.decode(int(self._offsets[index]) + number, *self.size(index))
+
     def summary(self) -> dict[str, Any]:
-        """Counts for the run record: images, objects, dropped annotations by reason, skipped images."""
+        """Counts for the run record: images, objects, dropped annotations by reason, skipped images; where
+        masks were read, objects without one.
+        """
+        counted = {} if self._masks is None else {"objects_without_mask": self._masks.missing}
         return {
             "split": self.split,
             "annotations": str(self.annotation_file),
@@ -152,7 +171,7 @@ class CocoDataset:
             "objects": len(self._labels),
             "dropped": dict(self._dropped),
             "skipped": [{"file": s.name, "reason": s.reason} for s in self.skipped],
-        }
+        } | counted
 
     def dropped_annotations(self) -> str:
         """What of the annotation file is no training object, in words; empty when everything is used."""
@@ -179,6 +198,18 @@ class CocoDataset:
                 f"(left, top, width, height) in pixels? See: python -m studies.check_data --data {self.root}"
             )
 
+    def check_masks(self, max_missing: float = MAX_MASKLESS) -> None:
+        """Raises ValueError when more than ``max_missing`` of the objects have no usable mask."""
+        missing = len(self._labels) if self._masks is None else self._masks.missing
+        if missing > max_missing * len(self._labels):
+            raise ValueError(
+                f"{missing} of {len(self._labels)} objects in {self.annotation_file} have no mask, more than "
+                f"the allowed {max_missing:.0%}; Copy-Paste cuts objects out by theirs. Give annotations a "
+                "segmentation (polygons or run-length codes) and images their height and width, or leave "
+                "Copy-Paste out: --only with the other arms, or --set training.augmentation.copy_paste=0. "
+                f"See: python -m studies.check_data --data {self.root}"
+            )
+
     def check_images(self, max_skipped: float = MAX_SKIPPED) -> None:
         """Raises ValueError when there are no images, or more than ``max_skipped`` of them can't be used."""
         images = self._listed
@@ -201,6 +232,7 @@ class CocoDataset:
         self._boxes = annotations.boxes_xyxy
         self._labels = annotations.labels
         self._offsets = annotations.offsets
+        self._masks = annotations.masks
         self.nonempty = np.flatnonzero(np.diff(annotations.offsets))
         self._dropped = dict(annotations.dropped)
 
@@ -222,16 +254,19 @@ _REASONS = {
 
 
 def open_splits(
-    root: Path, splits: tuple[str, str] = SPLITS, max_skipped: float = MAX_SKIPPED
+    root: Path, splits: tuple[str, str] = SPLITS, max_skipped: float = MAX_SKIPPED, masks: bool = False
 ) -> tuple[CocoDataset, CocoDataset]:
     """The training and the validation split. Every validation image is decoded once, so that evaluation
-    finds them all. Raises ValueError when their categories differ or their annotations can't be used.
+    finds them all. masks: read those of the training split too. Raises ValueError when their categories
+    differ, their annotations can't be used, or masks are wanted and too many are missing.
     """
-    train = CocoDataset(root, splits[0], max_skipped)
+    train = CocoDataset(root, splits[0], max_skipped, masks=masks)
     val = CocoDataset(root, splits[1], max_skipped, decoding=True)
     check_same_categories(train, val)
     train.check_annotations()
     val.check_annotations()
+    if masks:
+        train.check_masks()
     return train, val
 
 

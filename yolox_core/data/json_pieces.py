@@ -52,6 +52,12 @@ class ObjectEntry(msgspec.Struct, gc=False):
     iscrowd: int | bool | None = 0
 
 
+class MaskedEntry(ObjectEntry, gc=False):
+    """An annotation with its mask, as the file has it."""
+
+    segmentation: Any = None
+
+
 class PieceReader:
     """The arrays of one file. Raises UnusualFileError, when made or while reading."""
 
@@ -65,9 +71,10 @@ class PieceReader:
         """All images, in pieces."""
         return self._read("images", msgspec.json.Decoder(list[ImageEntry]))
 
-    def objects(self) -> Iterator[list[ObjectEntry]]:
-        """All annotations, in pieces."""
-        return self._read("annotations", msgspec.json.Decoder(list[ObjectEntry]))
+    def objects(self, masks: bool = False) -> Iterator[list[ObjectEntry]]:
+        """All annotations, in pieces; with their masks, as :class:`MaskedEntry`."""
+        entry = MaskedEntry if masks else ObjectEntry
+        return self._read("annotations", msgspec.json.Decoder(list[entry]))  # type: ignore[valid-type]
 
     def rest(self) -> dict[str, Any]:
         """The file's other contents; call it after both arrays were read to their ends."""

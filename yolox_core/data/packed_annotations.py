@@ -4,6 +4,8 @@ needs them, so that workers and ranks share one copy in memory.
     CACHE/packed/<hash of the path>/
         meta.json      the file's state (size, time of change), class names, what was dropped
         <array>.npy    the arrays of :class:`yolox_core.data.annotations.Annotations`
+    CACHE/packed/<hash of the path>-masks/
+                       the same with masks, for runs that need them
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ import platformdirs
 from filelock import FileLock
 
 from yolox_core.data.annotations import LARGE, Annotations, read_annotations
+from yolox_core.data.masks import PackedMasks
 
 log = logging.getLogger(__name__)
 
 #: Raise it when the arrays or their meaning change.
 _VERSION = 1
 _ARRAYS = ("ids", "sizes", "names", "category_ids", "offsets", "boxes_xyxy", "labels")
+_MASK_ARRAYS = ("codes", "starts", "lengths")
 
 
-def open_annotations(path: Path) -> Annotations:
+def open_annotations(path: Path, masks: bool = False) -> Annotations:
     """The annotations of a file, as :func:`yolox_core.data.annotations.read_annotations` gives them; those of
     a large file from the cache, read-only, where it has not changed since it was parsed.
 
@@ -39,11 +43,11 @@ def open_annotations(path: Path) -> Annotations:
     try:
         state = path.stat()
     except OSError:
-        return read_annotations(path)  # which says what is wrong
+        return read_annotations(path, masks)  # which says what is wrong
     if state.st_size <= LARGE:
-        return read_annotations(path)
+        return read_annotations(path, masks)
     key = [_VERSION, str(path.resolve()), state.st_size, state.st_mtime_ns]
-    place = _folder(path)
+    place = _folder(path, masks)
     if (known := _load(place, key)) is not None:
         return known
     try:
@@ -52,17 +56,18 @@ def open_annotations(path: Path) -> Annotations:
             if (known := _load(place, key)) is not None:
                 return known
             log.info("reading %s (%.1f GB) for the first time", path, state.st_size / 1e9)
-            annotations = read_annotations(path)
+            annotations = read_annotations(path, masks)
             _save(place, key, annotations)
     except OSError as error:
         log.warning("parsed annotations are not kept: %s", error)
-        return read_annotations(path)
+        return read_annotations(path, masks)
     return _load(place, key) or annotations
 
 
-def _folder(path: Path) -> Path:
+def _folder(path: Path, masks: bool) -> Path:
     cache = Path(platformdirs.user_cache_dir("yolox-roadmap", appauthor=False))
-    return cache / "packed" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    return cache / "packed" / (f"{name}-masks" if masks else name)
 
 
 def _load(place: Path, key: list[Any]) -> Annotations | None:
@@ -70,10 +75,18 @@ def _load(place: Path, key: list[Any]) -> Annotations | None:
         meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
         if meta["key"] != key:
             return None
-        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-        return Annotations(**arrays, class_names=tuple(meta["class_names"]), dropped=meta["dropped"])
+        arrays = {name: _mapped(place, name) for name in _ARRAYS}
+        masks = None
+        if place.name.endswith("-masks"):
+            masks = PackedMasks(*(_mapped(place, f"mask_{name}") for name in _MASK_ARRAYS))
+        names = tuple(meta["class_names"])
+        return Annotations(**arrays, class_names=names, dropped=meta["dropped"], masks=masks)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # absent or damaged: it is made again
+
+
+def _mapped(place: Path, name: str) -> Any:
+    return np.load(place / f"{name}.npy", mmap_mode="r")
 
 
 def _save(place: Path, key: list[Any], annotations: Annotations) -> None:
@@ -82,6 +95,8 @@ def _save(place: Path, key: list[Any], annotations: Annotations) -> None:
     try:
         for name in _ARRAYS:
             np.save(temporary / f"{name}.npy", getattr(annotations, name))
+        for name in _MASK_ARRAYS if annotations.masks is not None else ():
+            np.save(temporary / f"mask_{name}.npy", getattr(annotations.masks, name))
         meta = {"key": key, "class_names": annotations.class_names, "dropped": annotations.dropped}
         (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         if place.exists():

@@ -17,23 +17,27 @@ from typing import Any
 import cv2
 import numpy as np
 from filelock import FileLock
+from pycocotools import mask as coco_mask
 
 from yolox_core.config import ShapesSpec
 from yolox_core.data.shapes_drawing import draw_scene
 
 MANIFEST = "manifest.json"
+#: What the annotations say; raise it when they say more, so that copies of other versions stay as they are.
+_LAYOUT = 2
 _SPLITS = ("train2017", "val2017")
 
 
 def ensure_shapes_dataset(root: Path, spec: ShapesSpec | None = None) -> Path:
     """Folder of the embedded dataset below ``root``, generated when it is absent, incomplete or damaged.
 
-    Named after the specification's hash, so that another specification gets another folder. Safe when
+    Named after the specification's hash, so that another specification gets another folder, and after the
+    version of its annotations' layout, so that older and newer code do not undo each other's. Safe when
     several processes call it at once: one generates, the others wait. Raises OSError naming the folder
     when it can't be written.
     """
     spec = spec or ShapesSpec()
-    folder = Path(root) / f"embedded-shapes-{spec.fingerprint[:12]}"
+    folder = Path(root) / f"embedded-shapes-{spec.fingerprint[:12]}-{_LAYOUT}"
     if is_complete(folder, spec):
         return folder
     root.mkdir(parents=True, exist_ok=True)
@@ -67,7 +71,8 @@ def generate(folder: Path, spec: ShapesSpec) -> None:
 def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> dict[str, Any]:
     """Write one split's images; its annotations in COCO's instances layout.
 
-    ``area`` is the box's, since the shapes have no masks: COCO's small, medium and large refer to boxes.
+    ``area`` is the box's, hidden parts included: COCO's small, medium and large refer to boxes. A mask holds
+    what is seen, as a compressed run-length code.
     """
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -79,8 +84,8 @@ def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> 
         (folder / name).write_bytes(data.tobytes())
         height, width = image.shape[:2]
         entries.append({"id": number + 1, "file_name": name, "height": height, "width": width})
-        for label, box in objects:
-            x1, y1, x2, y2 = box
+        for label, (x1, y1, x2, y2), mask in objects:
+            code = coco_mask.encode(np.asfortranarray(mask))
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -89,6 +94,7 @@ def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> 
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": (x2 - x1) * (y2 - y1),
                     "iscrowd": 0,
+                    "segmentation": {"size": code["size"], "counts": code["counts"].decode("ascii")},
                 }
             )
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(spec.classes)]

@@ -6,6 +6,7 @@ Shapes are drawn at twice the size and averaged, so that their edges are smooth 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,15 +24,23 @@ _PLACE_ATTEMPTS = 20
 _TEXTURES = ("plain", "stripes", "checks", "dots", "rings", "gradient")
 
 
-def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Image, list[tuple[int, Box]]]:
-    """One image (height, width, 3) BGR and its objects: label and box (x1, y1, x2, y2) in whole pixels.
-
-    A box bounds the part of the shape inside the image, hidden parts included.
+class Drawn(NamedTuple):
+    """An object of a scene. box: x1, y1, x2, y2 in whole pixels around the part of the shape inside the
+    image, hidden parts included. mask: (height, width) of the image, 1 where the shape is seen.
     """
+
+    label: int
+    box: Box
+    mask: Mask
+
+
+def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Image, list[Drawn]]:
+    """One image (height, width, 3) BGR and its objects, each in front of those before it."""
     height, width = rng.integers(spec.sides[0], spec.sides[1] + 1, 2).tolist()
     image = _background(spec, height, width, rng)
     masks: list[Mask] = []
     objects: list[tuple[int, Box]] = []
+    seen: list[NDArray[np.bool_]] = []
     for _ in range(int(rng.integers(spec.objects[0], spec.objects[1] + 1))):
         label = int(rng.integers(len(spec.classes)))
         mask = _place(spec, spec.classes[label], (height, width), masks, rng)
@@ -41,8 +50,10 @@ def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Image, list[
         masks.append(mask)
         x, y, w, h = cv2.boundingRect((mask > 127).view(np.uint8))
         objects.append((label, (x, y, x + w, y + h)))
+        seen = [other & (mask <= 127) for other in seen] + [mask > 127]
     image += np.float32(spec.noise) * rng.standard_normal(image.shape, np.float32)
-    return np.clip(image, 0, 255).astype(np.uint8), objects
+    drawn = [Drawn(*known, shown.astype(np.uint8)) for known, shown in zip(objects, seen, strict=True)]
+    return np.clip(image, 0, 255).astype(np.uint8), drawn
 
 
 def _place(

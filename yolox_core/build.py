@@ -8,6 +8,7 @@ from yolox_core.assigners.center import CenterAssigner
 from yolox_core.assigners.common import Assigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
 from yolox_core.assigners.one_to_one import OneToOneAssigner
+from yolox_core.assigners.ota import OTAAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.coding import AnchorCoding, Coding, PointCoding
@@ -83,12 +84,17 @@ def _build_coding(model: ModelConfig, ingredients: Ingredients) -> Coding:
 def _build_assigner(model: ModelConfig, ingredients: Ingredients) -> Assigner:
     config = model.assigner
     if ingredients.simota:
-        return SimOTAAssigner(
+        simota = SimOTAAssigner(
             geometry=config.simota_geometry,
             dynamic=ingredients.multi_positives,
             center_radius=config.center_radius,
             iou_cost=config.iou_cost,
             candidates=config.candidates,
+        )
+        if config.solver == "simota":
+            return simota
+        return OTAAssigner(
+            **vars(simota), epsilon=config.sinkhorn_epsilon, iterations=config.sinkhorn_iterations
         )
     radius = 1 if ingredients.multi_positives else 0
     if ingredients.anchor_free:

@@ -38,9 +38,11 @@ YOLOV3_ANCHORS: AnchorShapes = (
 Backbone = Literal["darknet53", "csp-darknet"]
 Activation = Literal["leaky_relu", "silu"]
 SimotaGeometry = Literal["box-or-center", "center"]
+CostSolver = Literal["simota", "ota"]
 BACKBONES: tuple[str, ...] = get_args(Backbone)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 SIMOTA_GEOMETRIES: tuple[str, ...] = get_args(SimotaGeometry)
+COST_SOLVERS: tuple[str, ...] = get_args(CostSolver)
 
 #: Metadata of a field that was added after runs had been recorded; see :func:`later`.
 NEUTRAL = "neutral"
@@ -97,6 +99,9 @@ class AssignerConfig:
     scale_ranges: upper bounds, in pixels, of the larger half side of an object for every level but the
     last (FCOS's ranges; points without SimOTA).
     one_to_one_alpha: exponent of the IoU in the one-to-one matching quality (NMS-free).
+    solver: how the ingredient ``simota`` chooses positives by cost: each object its cheapest priors
+    (``simota``), or all objects together by optimal transport (``ota``, arXiv 2103.14259).
+    sinkhorn_epsilon, sinkhorn_iterations: OTA's softness of the plan, in units of cost, and rounds.
     """
 
     simota_geometry: SimotaGeometry = "box-or-center"
@@ -106,9 +111,13 @@ class AssignerConfig:
     ignore_iou: Share = 0.7
     scale_ranges: tuple[Positive, ...] = (64.0, 128.0)
     one_to_one_alpha: Share = 0.8
+    solver: CostSolver = later("simota", neutral="simota")
+    sinkhorn_epsilon: Positive = later(0.1, neutral=0.1)
+    sinkhorn_iterations: Count = later(50, neutral=50)
 
     def __post_init__(self) -> None:
         _choose("simota_geometry", self.simota_geometry, SIMOTA_GEOMETRIES)
+        _choose("solver", self.solver, COST_SOLVERS)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from yolox_core.assigners import common
 from yolox_core.assigners.common import Assigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
 from yolox_core.assigners.one_to_one import OneToOneAssigner
+from yolox_core.assigners.ota import OTAAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.coding import AnchorCoding
 from yolox_core.config import YOLOV3_ANCHORS
@@ -28,6 +29,7 @@ ASSIGNERS: dict[str, Assigner] = {
     "max IoU": MaxIoUAssigner(),
     "max IoU, 3x3": MaxIoUAssigner(radius=1),
     "simota": SimOTAAssigner(),
+    "ota": OTAAssigner(),
     "one to one": OneToOneAssigner(),
 }
 

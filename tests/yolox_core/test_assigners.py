@@ -26,11 +26,13 @@ from tests.yolox_core.scenes import (
     select,
     targets,
 )
+from yolox_core.assigners.by_cost import AssignerByCost, Candidates
 from yolox_core.assigners.center import CenterAssigner
 from yolox_core.assigners.common import Assigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
 from yolox_core.assigners.one_to_one import OneToOneAssigner
-from yolox_core.assigners.simota import Candidates, SimOTAAssigner
+from yolox_core.assigners.ota import OTAAssigner
+from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.coding import AnchorCoding, PointCoding
 from yolox_core.config import YOLOV3_ANCHORS
 from yolox_core.structures import Assignment, Prediction, Priors, Targets
@@ -40,9 +42,9 @@ RANGES = (8.0, 16.0)  # small enough for every level to be used in a 64-pixel im
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """SimOTA as an accelerator does it: one table for all images, on a CPU too."""
+    """SimOTA and OTA as an accelerator does them: one table for all images, on a CPU too."""
 
-    assigner: SimOTAAssigner
+    assigner: AssignerByCost
 
     @torch.no_grad()
     def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
@@ -61,6 +63,10 @@ ON_POINTS: dict[str, Assigner] = {
     "simota, k = 1": SimOTAAssigner(dynamic=False),
     "simota, whole batch": WholeBatch(SimOTAAssigner()),
     "simota, whole batch, k = 1": WholeBatch(SimOTAAssigner(dynamic=False)),
+    "ota": OTAAssigner(),
+    "ota, later geometry": OTAAssigner(geometry="center", center_radius=1.5),
+    "ota, whole batch": WholeBatch(OTAAssigner()),
+    "ota, whole batch, k = 1": WholeBatch(OTAAssigner(dynamic=False)),
     "one-to-one": OneToOneAssigner(),
 }
 ON_ANCHORS: dict[str, Assigner] = {
@@ -70,6 +76,8 @@ ON_ANCHORS: dict[str, Assigner] = {
     "simota, k = 1": SimOTAAssigner(dynamic=False),
     "simota, whole batch": WholeBatch(SimOTAAssigner()),
     "simota, whole batch, k = 1": WholeBatch(SimOTAAssigner(dynamic=False)),
+    "ota": OTAAssigner(),
+    "ota, whole batch": WholeBatch(OTAAssigner()),
     "one-to-one": OneToOneAssigner(),
 }
 CASES = [pytest.param(a, POINTS, id=f"{name}, points") for name, a in ON_POINTS.items()]

@@ -31,7 +31,8 @@ from tests.yolox_core.scenes import (
     targets,
 )
 from yolox_core.assigners import common
-from yolox_core.assigners.simota import Candidates, SimOTAAssigner, classification_cost
+from yolox_core.assigners.by_cost import Candidates, classification_cost
+from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.structures import Prediction, Priors
 
 PRIORS = points((4, 4, 8))  # points at 4, 12, 20, 28
@@ -171,8 +172,9 @@ def test_later_geometry_uses_the_centre_square_alone() -> None:
 def test_classification_cost_by_hand() -> None:
     """Two classes, probabilities 1/2 and objectness 1/2: the score is 1/2 for both, two terms of ln 2."""
     prediction = blank_prediction(PRIORS, classes=2)
-    cost = classification_cost(candidates(prediction), torch.tensor([[0]]))
+    cost, background = classification_cost(candidates(prediction), torch.tensor([[0]]))
     torch.testing.assert_close(cost, torch.full((1, 1, 16), 2 * math.log(2)))
+    torch.testing.assert_close(background, torch.full((1, 16), 2 * math.log(2)))
 
 
 def test_classification_cost_is_binary_cross_entropy_against_one_hot() -> None:
@@ -184,12 +186,14 @@ def test_classification_cost_is_binary_cross_entropy_against_one_hot() -> None:
         objectness=torch.randn(1, 16, generator=generator) * 3,
     )
     labels = [0, 3, 4]
-    cost = classification_cost(candidates(prediction), torch.tensor([labels]))
+    cost, background = classification_cost(candidates(prediction), torch.tensor([labels]))
     score = (prediction.classes.sigmoid() * prediction.objectness.sigmoid()[..., None]).sqrt()
     for row, label in enumerate(labels):
         one_hot = torch.nn.functional.one_hot(torch.full((16,), label), 5).float()
         expected = torch.nn.functional.binary_cross_entropy(score[0], one_hot, reduction="none").sum(-1)
         torch.testing.assert_close(cost[0, row], expected, rtol=1e-4, atol=1e-4)
+    none = torch.nn.functional.binary_cross_entropy(score, torch.zeros_like(score), reduction="none")
+    torch.testing.assert_close(background, none.sum(-1), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("priors", [POINTS, ANCHORS], ids=["points", "anchors"])

@@ -1,156 +1,37 @@
 """SimOTA: positives by cost (paper §2.1 "SimOTA"; details from the official code, version 0.3.0).
 
-The cost of a prior for an object is its classification loss plus ``iou_cost`` times -log IoU, plus a
-penalty where the prior does not stand both in the box and near its centre. Each object takes the k
-cheapest candidates of its image, k being the sum of its ten highest IoUs (at least 1); a prior that
-several objects take goes to the cheapest of *all* objects of the image, as in the official code
-(docs/decisions/0005-simota-geometry.md).
-
-The work is on tables of objects × priors. On a CPU they are made image by image, for real objects and
-candidates alone: looking which those are is free there, one image's tables fit into the cache, and the
-outcome is the official code's even where costs are equal. On an accelerator all images are one table with
-masks, and no value is read back.
+Each object takes the k cheapest candidates of its image, k being the sum of its ten highest IoUs (at least
+1); a prior that several objects take goes to the cheapest of *all* objects of the image, as in the official
+code (docs/decisions/0005-simota-geometry.md). Costs and candidates: :mod:`yolox_core.assigners.by_cost`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
-from yolox_core.assigners.common import axes, image_parts, join_images, nothing_assigned
-from yolox_core.boxes import pairwise_iou
-from yolox_core.structures import Assignment, Prediction, Priors, Targets
-
-
-class Candidates(NamedTuple):
-    """What assignment reads of the predictions of M priors."""
-
-    boxes_cxcywh: Float[Tensor, "B M 4"]
-    objectness: Float[Tensor, "B M"]
-    classes: Float[Tensor, "B M C"]
-
-    def part(self, images: slice) -> Candidates:
-        return Candidates(*(tensor[images] for tensor in self))
-
-    def at(self, places: Int[Tensor, " K"]) -> Candidates:
-        return Candidates(*(tensor.index_select(1, places) for tensor in self))
+from yolox_core.assigners.by_cost import AssignerByCost, Candidates, Claims
+from yolox_core.structures import Targets
 
 
 @dataclass(frozen=True)
-class Claims:
-    """Which object takes which prior, in S places per image.
+class SimOTAAssigner(AssignerByCost):
+    """Settings of :class:`AssignerByCost`; without ``dynamic`` the single cheapest prior."""
 
-    prior: (B, S) index, the number of priors where the place is empty. owner: (B, S) index of the object.
-    iou: (B, S) of the prior's box with its owner. A prior may stand in several places, always with the
-    same owner.
-    """
-
-    prior: Int[Tensor, "B S"]
-    owner: Int[Tensor, "B S"]
-    iou: Float[Tensor, "B S"]
-
-    def assignment(self, count: int) -> Assignment:
-        """The same per prior, of ``count`` priors."""
-        matched = self.owner.new_full((len(self.prior), count + 1), -1).scatter_(1, self.prior, self.owner)
-        iou = self.iou.new_zeros(matched.shape).scatter_(1, self.prior, self.iou)
-        ignored = torch.zeros_like(matched, dtype=torch.bool)
-        return Assignment(matched[:, :count], iou[:, :count], ignored[:, :count])
-
-
-@dataclass(frozen=True)
-class SimOTAAssigner:
-    """geometry: ``box-or-center`` (official code up to 0.3.0) or ``center`` (later). dynamic: number of
-    positives by IoU; False takes the single cheapest prior (SimOTA without multi positives).
-    center_radius in strides; candidates: how many IoUs are summed.
-    """
-
-    geometry: str = "box-or-center"
-    dynamic: bool = True
-    center_radius: float = 2.5
-    iou_cost: float = 3.0
-    candidates: int = 10
-
-    @torch.no_grad()
-    def __call__(self, priors: Priors, prediction: Prediction, targets: Targets) -> Assignment:
-        count = len(priors.strides)
-        if targets.labels.shape[1] == 0:
-            return nothing_assigned(prediction)
-        candidates = Candidates(prediction.boxes_cxcywh, prediction.objectness, prediction.classes)
-        on_cpu = targets.labels.device.type == "cpu"
-        claim = self.claim_one_by_one if on_cpu else self.claim_together
-        claims = claim(priors, candidates, targets)
-        return join_images([some.assignment(count) for some in claims])
-
-    def claim_together(self, priors: Priors, candidates: Candidates, targets: Targets) -> list[Claims]:
-        """Claims of as many images at once as memory allows, without reading a value from the device."""
-        claims = []
-        for part in image_parts(targets, priors):
-            some = targets.images(part)
-            eligible, preferred = self._regions(priors, some)
-            claims.append(self._cheapest(candidates.part(part), some, preferred, eligible))
-        return claims
-
-    def claim_one_by_one(self, priors: Priors, candidates: Candidates, targets: Targets) -> list[Claims]:
-        """Claims of each image, from its real objects and candidates alone. It reads values: for the CPU."""
-        eligible, preferred = self._regions(priors, targets)
-        claims = []
-        for image in range(len(targets.labels)):
-            objects = targets.valid[image].nonzero().squeeze(1)
-            places = eligible[image].nonzero().squeeze(1)
-            if len(places) == 0:  # nor can there be without objects
-                claims.append(_no_claims(objects))
-                continue
-            real = Targets(targets.boxes_cxcywh[image, objects][None], targets.labels[image, objects][None])
-            some = candidates.part(slice(image, image + 1)).at(places)
-            own = self._cheapest(some, real, preferred[image, objects].index_select(1, places)[None])
-            places = pad(places, (0, 1), value=len(priors.strides))
-            claims.append(Claims(places[own.prior], objects[own.owner], own.iou))
-        return claims
-
-    def _regions(self, priors: Priors, targets: Targets) -> tuple[Bool[Tensor, "B N"], Bool[Tensor, "B G N"]]:
-        """Candidates of each image, and the priors that each object prefers.
-
-        Both regions are rectangles, so a cell is in one when its column and its row are.
-        """
-        valid = targets.valid[..., None]
-        centre, half = targets.boxes_cxcywh[..., :2, None], targets.boxes_cxcywh[..., 2:, None] * 0.5
-        eligible, preferred = [], []
-        for columns, rows, stride in axes(priors):
-            reach = self.center_radius * stride
-            near = [_between(x, centre[:, :, k], reach) & valid for k, x in enumerate((columns, rows))]
-            inside = [
-                _between(x, centre[:, :, k], half[:, :, k]) & valid for k, x in enumerate((columns, rows))
-            ]
-            region = near_cells = _cells(*near)
-            if self.geometry == "box-or-center":
-                region = near_cells | _cells(*inside)
-                near_cells = _cells(near[0] & inside[0], near[1] & inside[1])
-            # any() over objects: the maximum of bytes is much faster
-            eligible.append(region.view(torch.uint8).amax(1).bool().flatten(1))
-            preferred.append(near_cells.flatten(2))
-        if priors.per_cell > 1:
-            eligible = [cells.repeat_interleave(priors.per_cell, -1) for cells in eligible]
-            preferred = [cells.repeat_interleave(priors.per_cell, -1) for cells in preferred]
-        return torch.cat(eligible, -1), torch.cat(preferred, -1)
-
-    def _cheapest(
+    def _choose(
         self,
         candidates: Candidates,
         targets: Targets,
         preferred: Bool[Tensor, "B G M"],
         eligible: Bool[Tensor, "B M"] | None = None,
     ) -> Claims:
-        """Every object's k cheapest priors. eligible: which may be taken at all; None: all of them."""
+        """Every object's k cheapest priors."""
         objects, count = preferred.shape[1:]
-        iou = pairwise_iou(targets.boxes_cxcywh, candidates.boxes_cxcywh)
-        cost = (iou + 1e-8).log_().mul_(-self.iou_cost)
-        cost += classification_cost(candidates, targets.labels)
-        cost.add_(~preferred, alpha=1e5 if self.geometry == "box-or-center" else 1e6)
+        iou, cost, _ = self._costs(candidates, targets)
+        cost.add_(~preferred, alpha=self._penalty)
         if eligible is not None:  # broadcast sums and products: much faster than selecting
             cost += torch.where(eligible, 0.0, torch.inf)[:, None]
             cost += torch.where(targets.valid, 0.0, torch.inf)[..., None]
@@ -159,8 +40,7 @@ class SimOTAAssigner:
         price, prior = cost.min(-1, keepdim=True)
         take = price < torch.inf
         if self.dynamic:
-            most = min(self.candidates, count)
-            wanted = iou.topk(most, -1).values.sum(-1, keepdim=True).int().clamp_min(1)
+            most, wanted = min(self.candidates, count), self._wanted(iou)
             if eligible is None:
                 prior = _cheapest_by_number(cost, wanted, most)
             else:  # of equally cheap priors, a single positive is the first
@@ -191,33 +71,3 @@ def _cheapest_by_number(
         objects = (wanted[0, :, 0] == number).nonzero().squeeze(1)
         prior[0, objects, :number] = cost[0, objects].topk(number, largest=False).indices
     return prior
-
-
-def _no_claims(like: Tensor) -> Claims:
-    empty = like.new_empty(1, 0)
-    return Claims(empty, empty, empty.float())
-
-
-def _between(x: Float[Tensor, " L"], centre: Float[Tensor, "B G 1"], reach: Tensor) -> Bool[Tensor, "B G L"]:
-    """Coordinates less than ``reach`` away from a centre; the ends are rounded as in the official code."""
-    return (x > centre - reach) & (x < centre + reach)
-
-
-def _cells(columns: Bool[Tensor, "B G W"], rows: Bool[Tensor, "B G H"]) -> Bool[Tensor, "B G H W"]:
-    return rows[..., None] & columns[..., None, :]
-
-
-def classification_cost(candidates: Candidates, labels: Int[Tensor, "B G"]) -> Float[Tensor, "B G N"]:
-    """Binary cross-entropy of every prior's scores against every object's one-hot class.
-
-    The score is the square root of class times objectness probability. The sum over the classes is the
-    same for all objects of an image but for the object's own class, so it is taken once per prior and
-    corrected by a gather, instead of building (G, N, C). log(1 - score) and not log1p(-score): nine times
-    faster on a CPU, and wrong by 6e-8 at most.
-    """
-    score = candidates.classes.sigmoid().mul_(candidates.objectness.sigmoid()[..., None]).sqrt_()
-    label = labels.clamp_min(0)[:, None].expand(-1, score.shape[1], -1)
-    own = score.gather(2, label).transpose(1, 2).contiguous()
-    negative = score.neg_().add_(1).log_().clamp_min_(-100).sum(-1)
-    cost = (1 - own).log_().clamp_min_(-100)
-    return cost.sub_(own.log_().clamp_min_(-100)).sub_(negative[:, None])

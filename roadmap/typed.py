@@ -132,6 +132,13 @@ def _adapter(cls: Any) -> TypeAdapter[tuple[Any]]:
     return TypeAdapter(tuple[cls], config=config)
 
 
+def with_neutral_values(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's own JSON of a dataclass, with the fields that were added since and what was done without
+    them; nothing is checked.
+    """
+    return _completed(cls, data, "", whole=False, missing=[])
+
+
 def _completed(
     cls: type[Any], data: Mapping[str, Any], prefix: str, whole: bool, missing: list[str]
 ) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from reports.records.plan import study_plan
-from roadmap.recipe import flatten
+from roadmap.recipe import Recipe, flatten
 from roadmap.record import Figures, RunFolder, find_runs
-from roadmap.typed import to_json
+from roadmap.typed import to_json, with_neutral_values
 
 #: Figures of ``best`` and ``last``; None where COCO leaves them undefined.
 FIGURES = tuple(entry.name for entry in fields(Figures) if entry.name != "epoch")
@@ -170,7 +170,7 @@ def _read(folder: RunFolder) -> RunRecord | Unfinished:
         recipe_hash=result.recipe_hash,
         protocol=result.protocol,
         finished=result.finished,
-        recipe=flatten(_mapping(identity.get("recipe"), "recipe.json: recipe")),
+        recipe=flatten(with_neutral_values(Recipe, _mapping(identity.get("recipe"), "recipe.json: recipe"))),
         best=values["best"],
         last=values["last"],
         profile=values["profile"],

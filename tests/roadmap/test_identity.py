@@ -16,7 +16,7 @@ from reports.build import build_report
 from reports.records.collect import collect
 from roadmap.models import model_recipe
 from roadmap.protocols import COCO_2017, PROTOCOLS
-from roadmap.recipe import Recipe, checked, recipe_from_json, to_json
+from roadmap.recipe import Recipe, checked, flatten, recipe_from_json, to_json
 from roadmap.record import RunFolder, find_runs
 from roadmap.stages import STAGE_NAMES, stage_recipe
 from roadmap.typed import parse
@@ -80,6 +80,13 @@ def test_reports_read_records_from_before() -> None:
     simota = next(run for run in found.runs if run.arm == "simota")
     assert simota.recipe["training.epochs"] == 3
     assert simota.last["AP"] == 0.15431714455302056
+
+
+def test_records_from_before_have_the_fields_that_were_added_later() -> None:
+    """With what they did: a record that only lacks them departs from no recipe."""
+    (run,) = (run for run in collect(FIXTURES, "roadmap").runs if run.arm == "simota")
+    today = flatten(to_json(recipe("simota", "smoke")))
+    assert {key for key in today if run.recipe.get(key, "absent") != today[key]} <= {"dataset.fingerprint"}
 
 
 def test_a_report_is_built_of_records_from_before(tmp_path: Path) -> None:

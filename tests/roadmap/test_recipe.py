@@ -22,6 +22,7 @@ OTHER = {
     "backbone": "csp-darknet",
     "activation": "silu",
     "simota_geometry": "center",
+    "solver": "ota",
     "image_size": 192,
     "multiscale": (96, 224),
     "strides": (8, 16, 64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,6 +13,7 @@ from roadmap.stages import STAGE_NAMES, ingredients_at
 from yolox_core.assigners.center import CenterAssigner
 from yolox_core.assigners.max_iou import MaxIoUAssigner
 from yolox_core.assigners.one_to_one import OneToOneAssigner
+from yolox_core.assigners.ota import OTAAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.build import build_detector
 from yolox_core.coding import AnchorCoding, PointCoding
@@ -77,6 +79,9 @@ def test_assigners(many: bool) -> None:
     for anchor_free in (False, True):
         simota = build(simota=True, anchor_free=anchor_free, multi_positives=many).assigner
         assert simota == SimOTAAssigner(dynamic=many)
+    with_ota = ModelConfig(depth=0.33, width=0.125, assigner=replace(config, solver="ota"))
+    assert build(with_ota, simota=True, multi_positives=many).assigner == OTAAssigner(dynamic=many)
+    assert build(with_ota, multi_positives=many).assigner == build(multi_positives=many).assigner
 
 
 def test_assigner_options_arrive() -> None:
@@ -91,6 +96,9 @@ def test_assigner_options_arrive() -> None:
     )
     config = ModelConfig(depth=0.33, width=0.125, assigner=options)
     assert build(config, simota=True).assigner == SimOTAAssigner("center", False, 1.5, 2.0, 7)
+    ota = replace(options, solver="ota", sinkhorn_epsilon=0.5, sinkhorn_iterations=20)
+    expected = OTAAssigner("center", False, 1.5, 2.0, 7, 0.5, 20)
+    assert build(replace(config, assigner=ota), simota=True).assigner == expected
     assert build(config).assigner == MaxIoUAssigner(0, 0.6)
     assert build(config, anchor_free=True).assigner == CenterAssigner(0, (32.0, 99.0))
     assert build(config, nms_free=True).one_to_one_assigner == OneToOneAssigner(0.5, 1.5)

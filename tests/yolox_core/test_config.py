@@ -60,6 +60,11 @@ def test_a_wrong_geometry_is_refused_with_the_choices() -> None:
         AssignerConfig(simota_geometry="round")
 
 
+def test_a_wrong_solver_is_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match="solver must be one of simota, ota, not 'sinkhorn'"):
+        AssignerConfig(solver="sinkhorn")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from roadmap.stages import STAGE_NAMES, ingredients_at
 from tests.yolox_core.fake_cuda import CUDA, Waits, fake_cuda
+from yolox_core.assigners import ota
 from yolox_core.build import build_detector
-from yolox_core.config import MODELS, Ingredients, ModelConfig, TrainConfig
+from yolox_core.config import MODELS, AssignerConfig, Ingredients, ModelConfig, TrainConfig
 from yolox_core.detector import Detector
 from yolox_core.structures import Targets
 from yolox_core.training.checkpoint import CheckpointStore
@@ -53,8 +55,8 @@ class Levels(nn.Module):
         return tuple(level(images) for level in self.levels)
 
 
-def with_a_small_body(ingredients: Ingredients) -> Detector:
-    detector = build_detector(TINY, ingredients)
+def with_a_small_body(ingredients: Ingredients, model: ModelConfig = TINY) -> Detector:
+    detector = build_detector(model, ingredients)
     channels: tuple[int, ...] = detector.neck.channels  # type: ignore[assignment]
     detector.backbone, detector.neck = Levels(channels, TINY.strides), nn.Identity()
     return detector
@@ -82,6 +84,17 @@ def test_a_step_of_any_ingredients(ingredients: Ingredients, tmp_path: Path) -> 
     with fake_cuda():
         losses, waits = step(with_a_small_body(ingredients), tmp_path)
         assert {value.device for value in losses.values()} == {CUDA}
+    assert waits == ALLOWED_WAITS
+
+
+def test_a_step_with_ota(tmp_path: Path) -> None:
+    """Its iterations ask the device nothing, and stay in single precision in the midst of mixed."""
+    model = replace(TINY, assigner=AssignerConfig(solver="ota"))
+    with fake_cuda(), mock.patch.object(ota, "sinkhorn", wraps=ota.sinkhorn) as sinkhorn:
+        losses, waits = step(with_a_small_body(ingredients_at("simota"), model), tmp_path)
+        assert {value.device for value in losses.values()} == {CUDA}
+        (call,) = sinkhorn.call_args_list
+        assert {part.dtype for part in call.args if isinstance(part, Tensor)} == {torch.float32}
     assert waits == ALLOWED_WAITS
 
 

@@ -4,7 +4,7 @@ Objects and the background supply labels, an object as many as SimOTA gives it p
 the rest; every candidate demands one. The plan that ships them at the least cost is approached by Sinkhorn's
 iterations, and a prior goes to whom it gets most from. Candidates, costs and the number of positives are
 SimOTA's (:mod:`yolox_core.assigners.by_cost`), so that the two differ in how they choose alone. What OTA's
-paper leaves open: docs/decisions/0090-ota.md.
+paper leaves open: docs/decisions/0091-ota.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from torch import Tensor
 
 from yolox_core.assigners.by_cost import AssignerByCost, Candidates, Claims
 from yolox_core.structures import Targets
+
+#: Iterations that multiply one plan. In each an entry grows by less than the square of the number of
+#: receivers, so that one which was too small for a float stays negligible.
+FRESH = 3
 
 
 @dataclass(frozen=True)
@@ -80,18 +84,27 @@ def sinkhorn(
     """Logarithm of the plan, R suppliers × M receivers, of the least cost less ``epsilon`` times its entropy.
 
     After any number of iterations every receiver gets its whole demand; suppliers ship what they have the
-    more exactly the more iterations. In the domain of logarithms: costs may be of any size. Supply and demand
-    may be 0 and have the same sum.
+    more exactly the more iterations. Costs may be of any size: potentials are kept as logarithms, and the
+    plan is made anew from them every :data:`FRESH` iterations. Supply and demand may be 0 and have the same
+    sum.
     """
     kernel = cost * (-1 / epsilon)
-    shipped, received = supply.log(), demand.log()
-    columns = received
-    for _ in range(iterations):
-        # Nothing comes from whom has nothing, also where nobody demands anything (-inf + inf).
-        rows = shipped - (kernel + columns[:, None]).logsumexp(-1)
-        rows = torch.where(supply > 0, rows, -torch.inf)
-        columns = received - (kernel + rows[..., None]).logsumexp(1)
-        columns = torch.where(demand > 0, columns, -torch.inf)
+    tiny = torch.finfo(cost.dtype).tiny
+    # Nothing comes from whom has nothing, also where nobody demands anything (-inf + inf).
+    rows = supply.log() - (kernel + demand.log()[:, None]).logsumexp(-1)
+    rows = torch.where(supply > 0, rows, -torch.inf)
+    columns = demand.log() - (kernel + rows[..., None]).logsumexp(1)
+    columns = torch.where(demand > 0, columns, -torch.inf)
+    plan = torch.empty_like(kernel)
+    for iteration in range(iterations - 1):
+        if iteration % FRESH == 0:
+            torch.add(kernel, rows[..., None], out=plan).add_(columns[:, None]).exp_()
+        factor = supply / plan.sum(-1).clamp_min(tiny)
+        plan *= factor[..., None]
+        rows += factor.log()
+        factor = demand / plan.sum(1).clamp_min(tiny)
+        plan *= factor[:, None]
+        columns += factor.log()
     return kernel.add_(rows[..., None]).add_(columns[:, None])
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -114,33 +114,25 @@ def _sorted_categories(categories: list[dict[str, Any]]) -> list[list[Any]]:
 
 def _skimmed(path: Path) -> Facts:
     """Hash a file, count its images and find its categories; parse it when in doubt."""
-    digest, skim = hashlib.sha256(), _Skim()
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        with memoryview(content) as view:
-            # Hashing releases the interpreter's lock, so both take the time of one.
-            hashing = threading.Thread(target=digest.update, args=(view,))
-            hashing.start()
-            for start, stop in _pieces(content):
-                skim.look(content[start:stop])
-            hashing.join()
-        tail = content[-64:]
+    digest, skim, tail = hashlib.sha256(), _Skim(), b""
+    # Hashing releases the interpreter's lock, so both take the time of one.
+    with path.open("rb") as file, ThreadPoolExecutor(1) as thread:
+        hashing, kept = thread.submit(digest.update, b""), b""
+        while block := file.read(_CHUNK):
+            hashing.result()
+            hashing = thread.submit(digest.update, block)
+            text = kept + block
+            # Cut where an object begins, so that the keys of an image stay together.
+            brace = text.rfind(b"{", 1)
+            stop = brace if brace > 0 else len(text)
+            skim.look(text[:stop])
+            kept, tail = text[stop:], (tail + block)[-64:]
+        skim.look(kept)
     categories = skim.categories()
     # A file that was cut off does not end in a brace.
     if skim.doubt or categories is None or not tail.rstrip().endswith(b"}"):
         return _parsed(path)
     return Facts(digest.hexdigest(), skim.images, skim.annotations, categories)
-
-
-def _pieces(content: mmap) -> Iterator[tuple[int, int]]:
-    """Cut a file where objects begin, so that the keys of an image stay together."""
-    start, size = 0, len(content)
-    while start < size:
-        stop = min(start + _CHUNK, size)
-        if stop < size:
-            brace = content.rfind(b"{", start + 1, stop)
-            stop = brace if brace > 0 else stop
-        yield start, stop
-        start = stop
 
 
 class _Skim:

@@ -121,6 +121,9 @@ def test_an_ordinary_file_is_taken_apart(tmp_path: Path) -> None:
         '{"images": [{"id": "x", "file_name": "a"}], "annotations": [], "categories": []}',
         '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "bbox": [1, 2]}]}',
         '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "bbox": [NaN, 2, 3, 4]}]}',
+        '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 9223372036854775808, '
+        '"category_id": 1, "bbox": [1, 2, 3, 4]}], "categories": []}',
+        '{"images": [{"id": -9223372036854775809, "file_name": "a"}], "annotations": [], "categories": []}',
         '{"a": {"images": [{"id": 1, "file_name": "a"}], "annotations": []}}',
         '{"images": [{"id": 1, "file_name": "a"}]}',
         "[]",
@@ -158,6 +161,38 @@ def test_the_careful_reader_says_what_is_wrong_with_a_large_file(
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match="leaves the image folder"):
         read_annotations(path)
+
+
+def test_an_id_beyond_64_bits_is_named_in_a_large_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotations, "LARGE", 0)
+    document = plain()
+    document["annotations"][3]["image_id"] = 2**63
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"a\.json: image_id 9223372036854775808 is no whole number"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("piece", [400, 1 << 20])
+def test_images_are_sorted_once_however_many_pieces_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """Once per piece, the time would grow with the images times the annotations."""
+    sort, sorted_images = np.argsort, []
+
+    def counted(values: Any, **options: Any) -> Any:
+        sorted_images.extend([len(values)] if len(values) == 5 else [])
+        return sort(values, **options)
+
+    monkeypatch.setattr(annotations, "LARGE", 0)
+    monkeypatch.setattr(annotations, "PieceReader", lambda path: PieceReader(path, piece))
+    monkeypatch.setattr(np, "argsort", counted)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(plain()))
+    assert len(read_annotations(path).labels) == 50
+    assert len(sorted_images) == 1
 
 
 @pytest.fixture

@@ -13,15 +13,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
-from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolox_core.data.json_pieces import ObjectEntry, PieceReader, UnusualFileError
+from yolox_core.data.json_pieces import Objects, PieceReader, UnusualFileError, columns
 from yolox_core.data.masks import PackedMasks, encode_mask, join_masks, pack_masks
 
 log = logging.getLogger(__name__)
@@ -39,6 +37,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9][\w.\- ]*(/[A-Za-z0-9][\w.\- ]*)*").fullmatch
 LARGE = 32 << 20
 #: Beyond every image and within float32; boxes are clipped to their image later.
 _FAR = 1e9
+
+
+_Finder = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
 class _ContentError(ValueError):
@@ -133,18 +134,6 @@ def _without_masks(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-class _Objects(NamedTuple):
-    """Annotations as they stand in the file. boxes: (n, 4) float64 xywh; the others: (n,). segmentations:
-    None where masks are not wanted.
-    """
-
-    image_ids: NDArray[np.int64]
-    category_ids: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    crowd: NDArray[np.bool_]
-    segmentations: list[Any] | None
-
-
 class _Judged(NamedTuple):
     """Annotations held against their images. owners: (n,) int32 position of the image, -1 unknown. boxes:
     (n, 4) float32 xyxy, clipped to the image. unfit: (n,) uint8 place in :data:`DROP_REASONS` from 1 of what
@@ -160,7 +149,7 @@ class _Judged(NamedTuple):
 
 def _read_whole(data: dict[str, Any], masks: bool) -> Annotations:
     images, objects = data["images"], data.get("annotations") or []
-    listed = _Objects(
+    listed = Objects(
         _integers([a["image_id"] for a in objects], "image_id"),
         _integers([a["category_id"] for a in objects], "category_id"),
         _boxes(objects),
@@ -189,26 +178,11 @@ def _read_pieces(path: Path, masks: bool) -> Annotations:
     if not ids:
         raise UnusualFileError("no images")
 
-    def objects() -> Iterator[_Objects]:
-        for piece in reader.objects(masks):
-            count, column = (
-                len(piece),
-                {name: map(attrgetter(name), piece) for name in ObjectEntry.__struct_fields__},
-            )
-            boxes = np.fromiter(chain.from_iterable(column["bbox"]), np.float64, 4 * count)
-            yield _Objects(
-                np.fromiter(column["image_id"], np.int64, count),
-                np.fromiter(column["category_id"], np.int64, count),
-                boxes.reshape(-1, 4),
-                np.fromiter(map(bool, column["iscrowd"]), bool, count),
-                [getattr(entry, "segmentation", None) for entry in piece] if masks else None,
-            )
-
     return _pack(
         np.concatenate(ids),
         np.concatenate(sizes),
         names,
-        objects(),
+        map(columns, reader.objects(masks)),
         lambda: reader.rest()["categories"],
         masks,
     )
@@ -218,7 +192,7 @@ def _pack(
     ids: NDArray[np.int64],
     sizes: NDArray[np.int32],
     names: list[str],
-    pieces: Iterable[_Objects],
+    pieces: Iterable[Objects],
     list_categories: Callable[[], list[dict[str, Any]]],
     masks: bool,
 ) -> Annotations:
@@ -227,7 +201,8 @@ def _pack(
         raise _ContentError("two images have the same id")
     for name in names:
         check_name(name)
-    judged = [_judge(piece, ids, sizes) for piece in pieces]
+    position = _finder(ids)
+    judged = [_judge(piece, position, sizes) for piece in pieces]
     categories = sorted(list_categories(), key=lambda c: c["id"])
     category_ids = _integers([category["id"] for category in categories], "category id")
     if len(np.unique(category_ids)) != len(category_ids):
@@ -250,8 +225,8 @@ def _pack(
     )
 
 
-def _judge(objects: _Objects, ids: NDArray[np.int64], sizes: NDArray[np.int32]) -> _Judged:
-    owners = _positions(objects.image_ids, ids).astype(np.int32)
+def _judge(objects: Objects, position: _Finder, sizes: NDArray[np.int32]) -> _Judged:
+    owners = position(objects.image_ids).astype(np.int32)
     boxes = objects.boxes
     unfit = np.zeros(len(owners), np.uint8)
     finite = np.isfinite(boxes).all(axis=1)
@@ -259,7 +234,7 @@ def _judge(objects: _Objects, ids: NDArray[np.int64], sizes: NDArray[np.int32]) 
     with np.errstate(invalid="ignore"):
         far = np.concatenate([boxes[:, :2], boxes[:, 2:] + boxes[:, :2]], axis=1).clip(-_FAR, _FAR)
         xyxy = far.astype(np.float32)
-    if len(ids):
+    if len(sizes):
         clip_boxes(xyxy, sizes[owners])
     inside = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
     defects = {OUTSIDE: ~inside, EMPTY: ~solid, NOT_FINITE: ~finite, CROWD: objects.crowd}
@@ -267,7 +242,7 @@ def _judge(objects: _Objects, ids: NDArray[np.int64], sizes: NDArray[np.int32]) 
         unfit[defect] = DROP_REASONS.index(reason) + 1
     masks = None
     if objects.segmentations is not None:
-        sides = sizes[owners].tolist() if len(ids) else []
+        sides = sizes[owners].tolist() if len(sizes) else []
         usable = ((unfit == 0) & (owners >= 0)).tolist()
         listed = zip(objects.segmentations, sides, usable, strict=False)
         masks = pack_masks([encode_mask(mask, *side) if wanted else b"" for mask, side, wanted in listed])
@@ -331,7 +306,7 @@ def _sorted_by_image(
     reasons = np.concatenate([part.unfit for part in judged]) if judged else np.zeros(0, np.uint8)
     boxes = np.concatenate([part.boxes for part in judged]) if judged else np.zeros((0, 4), np.float32)
     judged.clear()
-    labels = _positions(listed, category_ids)
+    labels = _finder(category_ids)(listed)
     crowd = reasons == DROP_REASONS.index(CROWD) + 1
     for reason, defect in ((UNKNOWN_CATEGORY, labels < 0), (UNKNOWN_IMAGE, owners < 0)):
         reasons[defect & ~crowd] = DROP_REASONS.index(reason) + 1
@@ -395,13 +370,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _positions(values: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index of each value among the (unique) keys, -1 where it is none of them."""
+def _finder(keys: NDArray[np.int64]) -> _Finder:
+    """What gives the index of each value among the (unique) keys, -1 where it is none of them."""
     if not len(keys):
-        return np.full(len(values), -1, np.int64)
-    order = np.argsort(keys)
-    found = order[np.clip(np.searchsorted(keys[order], values), 0, len(keys) - 1)]
-    return np.where(keys[found] == values, found, -1)
+        return lambda values: np.full(len(values), -1, np.int64)
+    order = np.argsort(keys)  # once: of a large file's images, it takes longer than looking up a piece
+    ordered = keys[order]
+
+    def find(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        place = np.clip(np.searchsorted(ordered, values), 0, len(keys) - 1)
+        return np.where(ordered[place] == values, order[place], -1)
+
+    return find
 
 
 @contextmanager

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -30,6 +33,10 @@ _BRACKET = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _FOLLOWS = re.compile(rb"\s*[,\]]")
 
 
+#: What fits an array; an id beyond makes a file unusual.
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class UnusualFileError(ValueError):
     """A file that this reader does not take; another may."""
 
@@ -37,17 +44,17 @@ class UnusualFileError(ValueError):
 class ImageEntry(msgspec.Struct, gc=False):
     """An image of the file; what else it says is passed over."""
 
-    id: int
+    id: _Int64
     file_name: str
-    height: int | None = None
-    width: int | None = None
+    height: _Int64 | None = None
+    width: _Int64 | None = None
 
 
 class ObjectEntry(msgspec.Struct, gc=False):
     """An annotation of the file; its mask is passed over."""
 
-    image_id: int
-    category_id: int
+    image_id: _Int64
+    category_id: _Int64
     bbox: tuple[float, float, float, float]
     iscrowd: int | bool | None = 0
 
@@ -56,6 +63,33 @@ class MaskedEntry(ObjectEntry, gc=False):
     """An annotation with its mask, as the file has it."""
 
     segmentation: Any = None
+
+
+class Objects(NamedTuple):
+    """Annotations as they stand in the file. boxes: (n, 4) float64 xywh; the others: (n,). segmentations:
+    None where masks are not wanted.
+    """
+
+    image_ids: NDArray[np.int64]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
+    segmentations: list[Any] | None
+
+
+def columns(piece: Sequence[ObjectEntry]) -> Objects:
+    """A piece as arrays."""
+    count = len(piece)
+    column = {name: map(attrgetter(name), piece) for name in ObjectEntry.__struct_fields__}
+    boxes = np.fromiter(chain.from_iterable(column["bbox"]), np.float64, 4 * count)
+    masked = count and isinstance(piece[0], MaskedEntry)
+    return Objects(
+        np.fromiter(column["image_id"], np.int64, count),
+        np.fromiter(column["category_id"], np.int64, count),
+        boxes.reshape(-1, 4),
+        np.fromiter(map(bool, column["iscrowd"]), bool, count),
+        list(map(attrgetter("segmentation"), piece)) if masked else None,
+    )
 
 
 class PieceReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from roadmap.datasets import embedded_folder, find_splits
@@ -24,7 +26,8 @@ from yolox_core.training.distributed import World
 @dataclass
 class RunData:
     """Both splits. ``damaged_train``, ``damaged_val``: images whose damage only showed when this attempt
-    decoded them, by file name and by COCO id, with the reason.
+    decoded them, by file name and by COCO id, with the reason; of the training split, those that this process
+    met, until :meth:`share_damage`.
     """
 
     train: CocoDataset
@@ -38,6 +41,11 @@ class RunData:
             "train": len(self.train.skipped) + len(self.damaged_train),
             "val": len(self.val.skipped) + len(self.damaged_val),
         }
+
+    def share_damage(self, world: World) -> None:
+        """Let every process know the damaged training images of all; every process must call it."""
+        for found in world.gather(self.damaged_train):
+            self.damaged_train.update(found)
 
     def summary(self) -> dict[str, Any]:
         """Where the images lie and what became of them, for environment.json."""
@@ -87,17 +95,20 @@ def cache_images(data: RunData, folder: Path, recipe: Recipe, world: World) -> N
     data.train.use_cache(cache or open_image_cache(folder, data.train, side, fingerprint))
 
 
-def photographs(dataset: CocoDataset, count: int, size: int) -> Float[Tensor, "n 3 S S"]:
+def photographs(
+    dataset: CocoDataset, count: int, size: int, rank: int = 0, world_size: int = 1
+) -> Float[Tensor, "n 3 S S"]:
     """The first images of a split that can be decoded, as network input of side ``size``; at most ``count``,
-    and none where none can be decoded.
+    and none where none can be decoded. Of several processes each has its share of them.
     """
-    images = list(islice(_decoded(dataset, size), count))
+    own = range(rank, len(dataset), world_size)
+    images = list(islice(_decoded(dataset, own, size), len(range(rank, count, world_size))))
     stacked = np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float()
 
 
-def _decoded(dataset: CocoDataset, size: int) -> Any:
-    for index in range(len(dataset)):
+def _decoded(dataset: CocoDataset, indices: Iterable[int], size: int) -> Iterator[NDArray[np.uint8]]:
+    for index in indices:
         try:
             yield letterbox(dataset.load_image(index), size)[0]
         except ImageError:

@@ -100,6 +100,7 @@ def conclude(
     Every process must call it; only the main one writes detections.json and gets an answer.
     """
     config, world, history = run.recipe.training, trainer.world, trainer.history
+    data.share_damage(world)
     detector, last_weights = trainer.detector, trainer.ema.model
     assert isinstance(last_weights, Detector)
     last = evaluate(last_weights, config.epochs, config, data, world, workers)

@@ -33,7 +33,7 @@ from yolox_core.training.loop import Hooks, Trainer
 
 log = logging.getLogger(__name__)
 
-#: Batch norms of a checkpoint that was folded are restated on this many training images.
+#: Batch norms of a checkpoint that was folded are restated on this many training images, dealt to the ranks.
 NORM_IMAGES = 96
 
 Figures = dict[str, float | None]
@@ -113,8 +113,10 @@ def build_for_training(run: Run, weights: Path | None, data: RunData, world: Wor
         log.info("%s", report)
         if report.folded:
             detector.to(world.device)
-            shown = photographs(data.train, NORM_IMAGES, run.recipe.training.image_size)
-            unfold_norms(detector, (batch.to(world.device) for batch in shown.split(8)))
+            side = run.recipe.training.image_size
+            shown = photographs(data.train, NORM_IMAGES, side, world.rank, world.size)
+            own = (batch.to(world.device) for batch in shown.split(8) if len(batch))
+            unfold_norms(detector, own, lambda sums: torch.stack(world.gather(sums)).sum(0))
             log.info("its batch norms were folded; restated on training images")
     return detector
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from roadmap.record import RunFolder
 from studies.attempt import result
@@ -120,6 +121,25 @@ def test_a_photograph_damaged_after_the_start_is_left_out_and_counted(
     assert data.skipped() == {"train": 0, "val": 1}
     assert caplog.text.count("left out of the evaluation: 1.jpg") == 1
     assert len(photographs(data.val, 32, 64)) == 3, "nor is latency lost to it"
+
+
+def test_damage_that_another_process_met_is_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = {"3.jpg": "can't be decoded"}
+    monkeypatch.setattr(
+        World, "gather", lambda world, own: [own, elsewhere] if isinstance(own, dict) else [own]
+    )
+    summary, _, _ = concluded(tmp_path, monkeypatch, {1: 1.0, 2: 2.0}, broken=False)
+    assert summary.dataset.skipped.train == 1
+
+
+def test_processes_share_photographs(tmp_path: Path) -> None:
+    data = open_data(make_data(tmp_path, train=5), None, World())
+    shares = [photographs(data.train, 4, 64, rank, 3) for rank in range(3)]
+    assert [len(share) for share in shares] == [2, 1, 1]
+    dealt = torch.stack([shares[0][0], shares[1][0], shares[2][0], shares[0][1]])
+    assert dealt.equal(photographs(data.train, 4, 64))
 
 
 def test_no_photograph_is_no_error(tmp_path: Path) -> None:

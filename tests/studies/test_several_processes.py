@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,18 +115,26 @@ def test_on_gpus_the_group_is_bound_to_its_device_and_gradients_are_not_copied(
     assert given["device_ids"] == [torch.device("cuda", 1)]
 
 
-def test_folded_norms_are_restated_on_the_device_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+def test_folded_norms_are_restated_on_the_device_that_trains_each_process_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[object] = []
 
-    def unfold(detector: nn.Module, batches: Iterator[torch.Tensor]) -> None:
+    def unfold(detector: nn.Module, batches: Iterator[torch.Tensor], total: Callable[[Any], Any]) -> None:
         seen.extend(batch.device.type for batch in batches)
         seen.extend({p.device.type for p in detector.parameters()})
+        seen.append(total(torch.ones(2)).tolist())
+
+    def photographs(split: object, count: int, side: int, rank: int, world_size: int) -> torch.Tensor:
+        seen.append((count, rank, world_size))
+        return torch.zeros(9, 3, side, side)
 
     monkeypatch.setattr(training, "load_official", lambda detector, weights: SimpleNamespace(folded=True))
     monkeypatch.setattr(training, "unfold_norms", unfold)
-    monkeypatch.setattr(training, "photographs", lambda *_: torch.zeros(9, 3, 32, 32))
+    monkeypatch.setattr(training, "photographs", photographs)
+    monkeypatch.setattr(World, "gather", lambda world, own: [own * (1 + rank) for rank in range(world.size)])
     run = small_run(0, pretrained="weights:0")
-    world = World(device=torch.device("meta"))
+    world = World(rank=1, size=3, device=torch.device("meta"))
     data: Any = SimpleNamespace(train=None)
     training.build_for_training(run, Path("weights.pth"), data, world)
-    assert seen == ["meta", "meta", "meta"]
+    assert seen == [(training.NORM_IMAGES, 1, 3), "meta", "meta", "meta", [6.0, 6.0]]

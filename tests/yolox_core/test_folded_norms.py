@@ -101,6 +101,25 @@ def test_statistics_are_those_of_the_inputs() -> None:
     )
 
 
+@pytest.mark.parametrize("first", [0, 2, 5])
+def test_processes_share_the_images(first: int) -> None:
+    """Two, one after the other: the second adds what the first has measured; either may have no image."""
+    torch.manual_seed(0)
+    blocks = nn.Sequential(ConvBlock(3, 4, 3, 2, act="silu"), ConvBlock(4, 2, 1, 1, act="silu")).eval()
+    batch = images(5, seed=3)
+    parts: list[Tensor] = []
+    alone, one, other = (copy.deepcopy(blocks) for _ in range(3))
+    unfold_norms(alone, [batch])
+
+    def sent(own: Tensor) -> Tensor:
+        parts.append(own)
+        return torch.ones_like(own)
+
+    unfold_norms(one, batch[:first].split(2) if first else [], sent)
+    unfold_norms(other, batch[first:].split(2) if first < 5 else [], lambda own: own + parts[0])
+    torch.testing.assert_close(other.state_dict(), alone.state_dict(), rtol=1e-5, atol=1e-6)
+
+
 def test_training_mode_is_near_evaluation_mode_again() -> None:
     """Normalising by the batch changes a folded model beyond recognition, an unfolded one a little."""
     folded = fold(trained())

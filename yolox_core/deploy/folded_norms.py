@@ -7,7 +7,7 @@ is another one: docs/decisions/0076-folded-batch-norms.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -28,12 +28,15 @@ def has_folded_norms(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def unfold_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def unfold_norms(
+    model: nn.Module, batches: Iterable[Tensor], total: Callable[[Tensor], Tensor] = lambda own: own
+) -> None:
     """Give batch norms the statistics of their inputs, and weights and biases that undo it: in evaluation
     mode the model computes what it did, in training mode nearly so.
 
-    batches: training images as the model takes them, on its device; a hundred images or so do. The model
-    is returned to the mode it was in. Raises ValueError when there is no batch.
+    batches: training images as the model takes them, on its device; a hundred images or so do. Of several
+    processes each may have a share of them: total then adds up, over all of them, what each has measured. The
+    model is returned to the mode it was in. Raises ValueError when there is no batch.
     """
     blocks = [m for m in model.modules() if isinstance(m, ConvBlock) and isinstance(m.norm, BatchNorm)]
     sums = {block: torch.zeros(3, block.conv.out_channels, dtype=torch.float64) for block in blocks}
@@ -47,10 +50,15 @@ def unfold_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
         for hook in hooks:
             hook.remove()
         model.train(training)
-    for block, (count, total, squares) in sums.items():
+    if not sums:
+        return
+    parts = total(torch.cat(list(sums.values()), dim=1)).split(
+        [part.shape[1] for part in sums.values()], dim=1
+    )
+    for block, (count, values, squares) in zip(sums, parts, strict=True):
         if not count.all():
             raise ValueError("no images to measure the batch norms on")
-        mean = total / count
+        mean = values / count
         _restate(block, mean, squares / count - mean.square())
 
 

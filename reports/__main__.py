@@ -3,6 +3,8 @@
     python -m reports                          the only study below runs/, into runs/STUDY/report/
     python -m reports --study head --runs DIR --out DIR
     python -m reports --json                   the figures as one JSON document on stdout
+    python -m reports --all                    the whole paper: Tables 1 to 6, Figures 1 and 3, of all studies
+                                               below runs/, into runs/report/
 
     python -m reports --check                  fail when a claim of the paper fails, for a CI
 
@@ -33,9 +35,18 @@ def parser() -> argparse.ArgumentParser:
         epilog=doc.partition("\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--study", help="which study's runs; default: the only one there is")
+    which = result.add_mutually_exclusive_group()
+    which.add_argument("--study", help="which study's runs; default: the only one there is")
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="one document of every table of the paper, from the runs of all studies; what was not measured "
+        "stands there with the paper's figures and the command that would measure it",
+    )
     result.add_argument("--runs", type=Path, default=Path("runs"), help="run records (default: %(default)s)")
-    result.add_argument("--out", type=Path, help="where the report goes (default: RUNS/STUDY/report)")
+    result.add_argument(
+        "--out", type=Path, help="where the report goes (default: RUNS/STUDY/report, with --all RUNS/report)"
+    )
     result.add_argument("--no-figures", action="store_true", help="tables only, in a fraction of the time")
     result.add_argument(
         "--images",
@@ -59,11 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
 def build_and_show(options: argparse.Namespace) -> int:
     """What :func:`main` does with its options."""
     from reports.build import build_report
+    from reports.document import build_document
     from reports.records.collect import NoFinishedRunsError, only_study
 
+    how = (options.out, not options.no_figures, options.images)
     try:
-        study = options.study or only_study(options.runs)
-        report = build_report(options.runs, study, options.out, not options.no_figures, options.images)
+        if options.all:
+            report = build_document(options.runs, *how)
+        else:
+            report = build_report(options.runs, options.study or only_study(options.runs), *how)
     except NoFinishedRunsError as error:
         print(error, file=sys.stderr)
         return NO_FINISHED_RUNS

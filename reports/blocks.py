@@ -54,6 +54,14 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class Contents:
+    """A list of what follows. entries: (text, anchor) of the headings that have one."""
+
+    kind: ClassVar[str] = "contents"
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Prose:
     """A paragraph."""
 
@@ -168,5 +176,11 @@ class Files:
     files: tuple[tuple[str, Path], ...]
 
 
-Block = Heading | Prose | Warn | Table | Items | Terms | Details | Figure | Gallery | Files
+Block = Heading | Contents | Prose | Warn | Table | Items | Terms | Details | Figure | Gallery | Files
 Blocks = Sequence[Block]
+
+
+def with_contents(blocks: Blocks, place: int) -> list[Block]:
+    """The blocks with a list of contents at a place among them, where any heading has an anchor."""
+    entries = tuple((b.text, b.anchor) for b in blocks if isinstance(b, Heading) and b.anchor)
+    return [*blocks[:place], *([Contents(entries)] if entries else []), *blocks[place:]]

@@ -23,7 +23,7 @@ from reports.pages.data import as_json
 from reports.pages.section import Section
 from reports.pages.validation import validation_picture
 from reports.records.collect import Collection, Skipped, collect
-from reports.records.groups import group_runs
+from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows, table_caption
@@ -85,23 +85,18 @@ def build_report(
     if problem:
         collection = replace(collection, skipped=(*collection.skipped, Skipped("study.json", problem)))
     for group in group_runs(study, collection.runs, plan):
-        folder = out / group.slug
-        folder.mkdir(exist_ok=True)
-        table = build_table2(group)
-        grid = table2_text.grid(table)
-        caption = table_caption(table)
-        drawn = _draw(table, folder) if figures else ()
-        over_images = steps_over_images(group) if images else None
-        picture = validation_picture(table, folder) if figures else None
-        deviations = deviation_rows(group)
-        sections.append(Section(group, table, grid, caption, deviations, folder, drawn, picture, over_images))
-    judged = judge_all(collection.runs, plan)
-    files = [path for section in sections for path in _write_section(section)]
+        section = make_section(group, out, images)
+        if figures:
+            drawn, folder = _draw(section.table, section.folder), section.folder
+            section = replace(section, figures=drawn, picture=validation_picture(section.table, folder))
+        sections.append(section)
+    judged = judge_all(collection.runs, [plan])
+    files = [path for section in sections for path in write_section(section)]
     files += _write_pages(collection, sections, judged, read_assumptions(decisions), out)
     data = as_json(collection, sections, judged)
     data["files"] = sorted(path.relative_to(out).as_posix() for path in [*files, out / MANIFEST])
-    _remove_stale(out, data["files"])
-    _write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    remove_stale(out, data["files"])
+    write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return Report(
         study,
         out,
@@ -118,11 +113,22 @@ def _draw(table: Table2, folder: Path) -> tuple[Figure, ...]:
     return draw_all(table, folder)
 
 
-def _write_section(section: Section) -> list[Path]:
+def make_section(group: Group, out: Path, images: bool) -> Section:
+    """A group's table with everything that is said about it, and no figures yet; makes its folder."""
+    folder = out / group.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    table = build_table2(group)
+    over_images = steps_over_images(group) if images else None
+    grid, caption = table2_text.grid(table), table_caption(table)
+    return Section(group, table, grid, caption, deviation_rows(group), folder, over_images=over_images)
+
+
+def write_section(section: Section) -> list[Path]:
+    """Write a group's main table in every format; its files, those of its figures included."""
     files = [section.table_file(kind) for kind in ("md", "tex", "csv")]
-    _write(files[0], markdown.render([section.main_table], section.folder))
-    _write(files[1], latex.table(section.main_table))
-    _write(files[2], table2_text.csv_text(section.table))
+    write(files[0], markdown.render([section.main_table], section.folder))
+    write(files[1], latex.table(section.main_table))
+    write(files[2], table2_text.csv_text(section.table))
     figures = section.figures + ((section.picture,) if section.picture else ())
     return files + [path for figure in figures for path in figure.files]
 
@@ -145,11 +151,11 @@ def _write_pages(
     if verdicts is not None:
         pages["verdicts.tex"] = latex.table(verdicts)
     for name, page in pages.items():
-        _write(out / name, page)
+        write(out / name, page)
     return [out / name for name in pages]
 
 
-def _remove_stale(out: Path, files: Sequence[str]) -> None:
+def remove_stale(out: Path, files: Sequence[str]) -> None:
     """Remove what an earlier report listed in its manifest and this one did not write."""
     try:
         earlier = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -163,5 +169,6 @@ def _remove_stale(out: Path, files: Sequence[str]) -> None:
                 path.parent.rmdir()
 
 
-def _write(path: Path, content: str) -> None:
+def write(path: Path, content: str) -> None:
+    """Write a file whole or not at all."""
     write_atomic(path, content.encode())

@@ -48,11 +48,17 @@ def table(name: str) -> tuple[Row, ...]:
 
     Raises ValueError with the valid names.
     """
+    return tuple({key: _cell(value) for key, value in row.items()} for row in printed(name))
+
+
+@cache
+def printed(name: str) -> tuple[dict[str, str], ...]:
+    """Rows of a published table with every digit as it is printed; as :func:`table` otherwise."""
     if name not in TABLES:
         raise ValueError(f"unknown table {name!r}; choose one of: {', '.join(TABLES)}")
     path = Path(__file__).parent / "data" / f"{name}.csv"
     with path.open(encoding="utf-8", newline="") as file:
-        return tuple({key: _cell(value) for key, value in row.items()} for row in csv.DictReader(file))
+        return tuple(csv.DictReader(file))
 
 
 def roadmap_row(name: str) -> dict[str, float | None]:

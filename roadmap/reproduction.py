@@ -7,17 +7,16 @@ that measures something the paper prints is one line of :func:`paper_studies`; e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roadmap.heads import head_arms, head_table
 from roadmap.models import model_arms, model_tables
 from roadmap.stages import roadmap_arms, roadmap_table
-from roadmap.study import Study
+from roadmap.study import Study, StudyRecord, Table, record_of
 
 #: What the user types to run a study of the project's own.
 COMMAND = "python -m studies.{}"
 
-_SIZE = {"params_m": "Params (M)", "gflops": "GFLOPs", "latency_ms": "Latency (ms)", "fps": "FPS"}
 _MAKERS: tuple[Callable[[], Study], ...] = (
     lambda: Study("roadmap", "", roadmap_arms(), (roadmap_table(),), noun="stage"),
     lambda: Study("heads", "", head_arms(), (head_table(),)),
@@ -27,21 +26,19 @@ _MAKERS: tuple[Callable[[], Study], ...] = (
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper. source: as arms and published rows name it, ``Table 2``. title: as its caption.
+    """A table of the paper. source: as layouts and figures name it, ``Table 2``. title: as its caption.
 
-    data: its figures, a key of :data:`roadmap.paper.TABLES`. headings: the column's heading of each of these
-    that is shown, the names of rows first. across: the column whose values become columns, each with what
-    ``ap`` holds there; empty for none. words: of values that are shown otherwise than the data have them.
-    unmeasurable: why no study measures it; empty where one does.
+    data: its figures, a key of :data:`roadmap.paper.TABLES`. headings: of its columns that are shown,
+    where no study's layout prints the table. unmeasurable: why none does, and command: what makes its figures
+    all the same; empty where a study does.
     """
 
     source: str
     title: str
     data: str
-    headings: Mapping[str, str]
-    across: str = ""
-    words: Mapping[str, str] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
     unmeasurable: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,32 +59,21 @@ PAPER_TABLES: tuple[PaperTable, ...] = (
         "Table 1",
         "The effect of the decoupled head for end-to-end YOLO in AP (%) on COCO",
         "table1_end_to_end",
-        {"variant": "Models"},
-        across="head",
-        words={
-            "vanilla": "Vanilla YOLO",
-            "end_to_end": "End-to-end YOLO",
-            "coupled": "Coupled head",
-            "decoupled": "Decoupled head",
-        },
     ),
     PaperTable(
         "Table 2",
         "Roadmap of YOLOX in AP (%) on COCO val",
         "table2_roadmap",
-        {"method": "Methods", "ap": "AP (%)", "ap_delta": "Gain", **_SIZE},
     ),
     PaperTable(
         "Table 3",
         "Comparison of YOLOX and YOLOv5 in AP (%) on COCO",
         "table3_yolov5",
-        {"model": "Models", "ap": "AP (%)", **{k: v for k, v in _SIZE.items() if k != "fps"}},
     ),
     PaperTable(
         "Table 4",
         "Comparison of YOLOX-Tiny and YOLOX-Nano and their counterparts in AP (%) on COCO val",
         "table4_tiny_nano",
-        {"model": "Models", "ap": "AP (%)", "params_m": "Params (M)", "gflops": "GFLOPs"},
     ),
     PaperTable(
         "Table 5",
@@ -118,6 +104,7 @@ PAPER_TABLES: tuple[PaperTable, ...] = (
             "ap_l": "APl",
         },
         unmeasurable="COCO test-dev has no public annotations: its figures come from the evaluation server",
+        command="python -m studies.evaluate --run FOLDER --split test-dev2017 --submission FILE.zip",
     ),
 )
 
@@ -142,12 +129,39 @@ def paper_studies() -> tuple[Study, ...]:
     return tuple(make() for make in _MAKERS)
 
 
-def studies_of(source: str) -> tuple[Study, ...]:
-    """Those of :func:`paper_studies` with a table of the paper in its own layout, which
-    ``reports.tables.printed.printed_table`` prints, measured or not. source: ``Table 1``.
+def study_of(source: str) -> Study | None:
+    """The one of :func:`paper_studies` with a table of the paper in its own layout, which
+    ``reports.tables.printed.printed_table`` prints, measured or not; None for none. source: ``Table 1``.
     """
-    return tuple(
-        study
-        for study in paper_studies()
-        if any(table.layout is not None and table.layout.source == source for table in study.tables)
+    return next((study for study in paper_studies() if _replayed(study, source)), None)
+
+
+def table_plan(source: str) -> StudyRecord | None:
+    """What replays a table of the paper: that table alone and its arms, with the command that runs the whole
+    study. None for a table that no study measures.
+    """
+    study = study_of(source)
+    if study is None:
+        return None
+    tables = _replayed(study, source)
+    names = {row for table in tables for row in table.rows if isinstance(row, str)}
+    record = study_record(study)
+    arms = tuple(
+        replace(
+            arm,
+            against=arm.against if arm.against in names else "",
+            also=tuple(name for name in arm.also if name in names),
+        )
+        for arm in record.arms
+        if arm.name in names
     )
+    return replace(record, arms=arms, tables=tables)
+
+
+def study_record(study: Study) -> StudyRecord:
+    """A study of :func:`paper_studies` as data, with the command that runs it."""
+    return record_of(study, COMMAND.format(study.name))
+
+
+def _replayed(study: Study, source: str) -> tuple[Table, ...]:
+    return tuple(table for table in study.tables if table.layout and table.layout.source == source)

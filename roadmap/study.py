@@ -28,7 +28,7 @@ from yolox_core.config import YOLOV3_ANCHORS
 FILE = "study.json"
 
 #: Folders below ``runs/`` that belong to no study.
-RESERVED = ("check", "probe", "probes")
+RESERVED = ("check", "probe", "probes", "report")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: More names than this are not listed where one is wrong or a help text is short.

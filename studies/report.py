@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="MLflow server, or off; default: $MLFLOW_TRACKING_URI or local SQLite",
     )
     options = parser.parse_args(arguments)
+    if options.all:
+        parser.error("--all is for python -m reports: what goes to MLflow is the report of one study")
     with suppress(ValueError):  # the report says what is wrong
         options.study = options.study or only_study(options.runs)
     status = build_and_show(options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,10 +72,10 @@ _ENTRIES = (
 MOST_ARMS = 16
 
 
-def draw_all(table: Table2, folder: Path) -> tuple[blocks.Figure, ...]:
+def draw_all(table: Table2, folder: Path, only: Collection[str] = ()) -> tuple[blocks.Figure, ...]:
     """Draw every figure that has something to show; files go to ``folder``.
 
-    Of a study with many arms, those of the highest AP.
+    Of a study with many arms, those of the highest AP. only: names of figures, all of them when empty.
     """
     drawn = []
     shown = leading(table, MOST_ARMS)
@@ -83,7 +83,7 @@ def draw_all(table: Table2, folder: Path) -> tuple[blocks.Figure, ...]:
     steps = any(row.previous for row in table.rows)
     with drawing():
         for entry in _ENTRIES if steps else (_ARMS, *_ENTRIES[1:]):
-            figure = entry.draw(shown)
+            figure = entry.draw(shown) if not only or entry.name in only else None
             if figure is not None:
                 files = save(figure, folder, entry.name)
                 text = entry.text + entry.more(table.group) + note

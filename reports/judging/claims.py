@@ -108,10 +108,11 @@ def paper_claims() -> tuple[Claim, ...]:
     return tuple(sorted(found, key=lambda claim: (not claim.source.startswith("Table"), claim.source)))
 
 
-def more_claims(study: StudyRecord) -> tuple[Claim, ...]:
-    """What the paper says of a study's arms and has not said of the same recipes elsewhere."""
+def more_claims(studies: Iterable[StudyRecord]) -> tuple[Claim, ...]:
+    """What the paper says of studies' arms and has not said of the same recipes elsewhere."""
     found = list(paper_claims())
-    _add(found, study_claims(study))
+    for study in studies:
+        _add(found, study_claims(study))
     return tuple(found[len(paper_claims()) :])
 
 

@@ -18,12 +18,13 @@ from reports.blocks import (
     Table,
     Terms,
     Text,
+    with_contents,
 )
 from reports.grid import Grid, plain_grid
 from reports.judging.verdicts import EPOCH_NOTES, FAILURE_RULE, NOT_MEASURED, RULES
 from reports.pages.assumptions import Assumption
 from reports.pages.section import Section
-from reports.records.collect import Collection
+from reports.records.collect import Collection, Skipped, Unfinished
 from reports.tables.runs_text import environment_grid, progress, runs_grid
 from reports.tables.verdicts import NOTES, Judged, counts, reasons, statement, verdict_grid
 from roadmap.words import counted
@@ -52,10 +53,10 @@ def page_blocks(
     for section in sections:
         blocks += section.blocks()
     blocks += _verdicts(judged)
-    blocks += _assumptions(assumptions)
+    blocks += assumption_blocks(assumptions)
     blocks += [Heading("Environment", anchor="environment"), Table(environment_grid(collection.runs))]
-    blocks += [Heading("Runs", anchor="runs"), *_folded(runs_grid(collection.runs), len(collection.runs))]
-    return blocks + _left_out(collection)
+    blocks += [Heading("Runs", anchor="runs"), *folded(runs_grid(collection.runs), len(collection.runs))]
+    return with_contents(blocks + left_out_blocks(collection.unfinished, collection.skipped), 1)
 
 
 def summary_blocks(
@@ -95,26 +96,42 @@ def built_from(collection: Collection) -> str:
 
 
 def _verdicts(judged: Sequence[Judged]) -> list[Block]:
-    touched = [item for item in judged if item.touched]
-    others = [item.best for item in judged if not item.touched]
     blocks: list[Block] = [
         Heading("Verdicts on the paper's claims", anchor="verdicts"),
         Prose(f"{counts(judged)}."),
     ]
-    if touched:
-        blocks.append(Table(verdict_grid(touched)))
-        blocks.append(Details("Why each was judged so", (Terms(tuple(reasons(touched))),)))
-    blocks += [Heading("The rules", 3), Terms(tuple(RULES.items()))]
-    blocks += [Prose(("For ", Code("--check"), f", {FAILURE_RULE}."))]
-    blocks += [Prose(note) for note in (*NOTES, *EPOCH_NOTES.values())]
-    if others:
-        lines = tuple(f"{statement(v)} ({v.claim.source}): {v.reason}" for v in others)
-        more = counted(len(others), "more claim")
-        blocks.append(Details(f"{more} that no run here speaks about", (Items(lines),)))
-    return blocks
+    return blocks + reached_blocks(judged) + rule_blocks() + silent_blocks(judged)
 
 
-def _assumptions(assumptions: Sequence[Assumption]) -> list[Block]:
+def reached_blocks(judged: Sequence[Judged]) -> list[Block]:
+    """The verdicts on the claims that runs speak about, and why; nothing where there are none."""
+    touched = [item for item in judged if item.touched]
+    if not touched:
+        return []
+    why = Details("Why each was judged so", (Terms(tuple(reasons(touched))),))
+    return [Table(verdict_grid(touched)), why]
+
+
+def rule_blocks() -> list[Block]:
+    """What the verdicts mean."""
+    return [
+        Heading("The rules", 3),
+        Terms(tuple(RULES.items())),
+        Prose(("For ", Code("--check"), f", {FAILURE_RULE}.")),
+        *(Prose(note) for note in (*NOTES, *EPOCH_NOTES.values())),
+    ]
+
+
+def silent_blocks(judged: Sequence[Judged]) -> list[Block]:
+    """The claims that no run speaks about, folded."""
+    others = [item.best for item in judged if not item.touched]
+    lines = tuple(f"{statement(v)} ({v.claim.source}): {v.reason}" for v in others)
+    more = counted(len(others), "more claim")
+    return [Details(f"{more} that no run here speaks about", (Items(lines),))] if others else []
+
+
+def assumption_blocks(assumptions: Sequence[Assumption]) -> list[Block]:
+    """What the paper leaves open, and what was chosen; nothing where no note is at hand."""
     if not assumptions:
         return []
     items: tuple[Text, ...] = tuple(
@@ -128,20 +145,22 @@ def _assumptions(assumptions: Sequence[Assumption]) -> list[Block]:
     ]
 
 
-def _folded(grid: Grid, runs: int) -> list[Block]:
+def folded(grid: Grid, runs: int) -> list[Block]:
+    """A table of runs, folded when it is long."""
     if len(grid.rows) <= _FOLD:
         return [Table(grid)]
     return [Details(counted(runs, "run"), (Table(grid),))]
 
 
-def _left_out(collection: Collection) -> list[Block]:
+def left_out_blocks(unfinished: Sequence[Unfinished], skipped: Sequence[Skipped]) -> list[Block]:
+    """The runs that no figure comes from; nothing where there are none."""
     blocks: list[Block] = []
-    if collection.unfinished or collection.skipped:
+    if unfinished or skipped:
         blocks.append(Heading("Unfinished and left out", anchor="left-out"))
-    if collection.unfinished:
-        rows = [(u.run, u.state, progress(u.epoch, u.epochs), u.reason) for u in collection.unfinished]
+    if unfinished:
+        rows = [(u.run, u.state, progress(u.epoch, u.epochs), u.reason) for u in unfinished]
         blocks.append(Table(plain_grid(("run", "state", "epoch", "reason"), rows, long=("reason",))))
-    if collection.skipped:
-        rows2 = [(s.run, s.reason) for s in collection.skipped]
+    if skipped:
+        rows2 = [(s.run, s.reason) for s in skipped]
         blocks.append(Table(plain_grid(("record left out", "reason"), rows2, long=("reason",))))
     return blocks

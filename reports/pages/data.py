@@ -15,7 +15,7 @@ def as_json(collection: Collection, sections: Sequence[Section], judged: Sequenc
     """The report's figures as plain JSON."""
     return {
         "study": collection.study,
-        "groups": [_group_json(section) for section in sections],
+        "groups": [group_json(section) for section in sections],
         "verdicts": verdict_records(judged),
         "unfinished": [
             {name: value for name, value in vars(u).items() if name != "path"} for u in collection.unfinished
@@ -24,7 +24,8 @@ def as_json(collection: Collection, sections: Sequence[Section], judged: Sequenc
     }
 
 
-def _group_json(section: Section) -> dict[str, Any]:
+def group_json(section: Section) -> dict[str, Any]:
+    """One group's table, with everything that a reader must know about it."""
     group = section.group
     return {
         "dataset": dict(group.dataset), "protocol": group.protocol, "mark": group.mark,

@@ -17,6 +17,7 @@ from reports.blocks import (
     Blocks,
     Caption,
     Code,
+    Contents,
     Details,
     Figure,
     Files,
@@ -208,7 +209,10 @@ def _block(block: Block, folder: Path) -> list[str]:
     match block:
         case Heading():
             command = (r"\section*", r"\section*", r"\subsection*")[min(block.level, 3) - 1]
-            return [rf"{command}{{{escape(block.text)}}}"]
+            listed = rf"\addcontentsline{{toc}}{{section}}{{{escape(block.text)}}}"
+            return [rf"{command}{{{escape(block.text)}}}", *([listed] if block.anchor else [])]
+        case Contents():
+            return [r"\tableofcontents"]
         case Prose():
             return [_text(block.text) + r"\par"]
         case Warn():

@@ -11,6 +11,7 @@ from reports.blocks import (
     Blocks,
     Caption,
     Code,
+    Contents,
     Details,
     Figure,
     Files,
@@ -77,7 +78,10 @@ def _block(block: Block, folder: Path) -> list[str]:
     """The lines of a block; an empty one ends it."""
     match block:
         case Heading():
-            return [f"{'#' * block.level} {escape(block.text)}", ""]
+            place = [f'<a id="{block.anchor}"></a>', ""] if block.anchor else []
+            return [*place, f"{'#' * block.level} {escape(block.text)}", ""]
+        case Contents():
+            return [*(f"- [{escape(text)}](#{anchor})" for text, anchor in block.entries), ""]
         case Prose():
             return [_text(block.text), ""]
         case Warn():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.blocks import (
     Block,
     Blocks,
+    Contents,
     Details,
     Figure,
     Files,
@@ -29,6 +30,8 @@ def _block(block: Block) -> list[str]:
     match block:
         case Heading():
             return [block.text]
+        case Contents():
+            return []
         case Prose():
             return [plain(block.text)]
         case Warn():

@@ -44,9 +44,7 @@ def render(blocks: Blocks) -> str:
     }
     headings = [block for block in blocks if isinstance(block, Heading)]
     title = next((h.text for h in headings if h.level == 1), "")
-    return environment.get_template("page.html").render(
-        blocks=blocks, title=title, contents=[h for h in headings if h.anchor], style=_style(blocks)
-    )
+    return environment.get_template("page.html").render(blocks=blocks, title=title, style=_style(blocks))
 
 
 def _style(blocks: Blocks) -> Markup:

@@ -44,9 +44,9 @@ class Judged:
         return self.best.label != NOT_MEASURED or bool(self.best.gains) or self.best.direction is not None
 
 
-def judge_all(runs: Sequence[RunRecord], plan: StudyRecord | None = None) -> tuple[Judged, ...]:
-    """Every claim of the paper, and those that follow from the study's own arms, judged on both epochs."""
-    ordered = [*paper_claims(), *(more_claims(plan) if plan else ())]
+def judge_all(runs: Sequence[RunRecord], plans: Sequence[StudyRecord] = ()) -> tuple[Judged, ...]:
+    """Every claim of the paper, and those that follow from studies' own arms, judged on both epochs."""
+    ordered = [*paper_claims(), *more_claims(plans)]
     sides = [judge_study(runs, np.random.default_rng(SEED), ordered, epoch) for epoch in ("best", "last")]
     return tuple(Judged(best, last) for best, last in zip(*sides, strict=True))
 

@@ -15,7 +15,9 @@ from typing import Any
 from roadmap.paper import roadmap_row
 from roadmap.protocols import COCO_2017, DEMO, Protocol, deviations, find_protocol
 from roadmap.recipe import DatasetConfig, Recipe, Run, to_json
+from roadmap.reproduction import paper_studies
 from roadmap.stages import STAGE_NAMES, find_stage, stage_recipe
+from roadmap.study import Setting
 from roadmap.study import write_study as plan_study
 from studies.roadmap import STUDY
 from yolox_core.config import AugmentationConfig
@@ -120,6 +122,31 @@ def write_study(
 ) -> list[Path]:
     """A whole roadmap: every stage with seeds 0 … seeds-1."""
     return [write_run(runs, stage, seed, **options) for stage in stages for seed in range(seeds)]
+
+
+def write_arms(
+    runs: Path,
+    study: str,
+    arms: tuple[str, ...],
+    seeds: int = 1,
+    protocol: str = "demo",
+    dataset: DatasetConfig = SHAPES,
+    ap: float | None = None,
+) -> list[Path]:
+    """Arms of a study that measures what the paper prints, planned as its command would plan them.
+
+    ap: best AP in percent (default: the paper's), plus a fifth per seed.
+    """
+    planned = next(each for each in paper_studies() if each.name == study)
+    setting = Setting(protocol_of(protocol), dataset, imagenet="imagenet:0123456789ab")
+    plan_study(runs / study, planned, f"python -m studies.{study}", setting)
+    found = []
+    for arm in map(planned.find, arms):
+        best = ap if ap is not None else arm.paper.ap if arm.paper and arm.paper.ap else 20.0
+        for seed in range(seeds):
+            recipe, own = arm.resolve(setting), best + 0.2 * seed
+            found.append(write_run(runs, arm.name, seed, protocol, dataset, study, own, recipe=recipe))
+    return found
 
 
 def result_json(

@@ -13,6 +13,7 @@ from reports.blocks import (
     Block,
     Caption,
     Code,
+    Contents,
     Details,
     Figure,
     Files,
@@ -25,6 +26,7 @@ from reports.blocks import (
     Terms,
     Warn,
     plain,
+    with_contents,
 )
 from reports.grid import Cell, Column, Grid
 from reports.pages import latex, markdown, text, webpage
@@ -44,6 +46,7 @@ def blocks(tmp_path: Path) -> list[Block]:
     drawn = (tmp_path / "x.png", drawing, tmp_path / "x.pdf")
     return [
         Heading("the title", 1),
+        Contents((("an entry", "part"),)),
         Heading("a part", anchor="part"),
         Prose(("some prose with ", Strong("weight"), " and ", Code("--option"))),
         Warn("some warning"),
@@ -65,11 +68,13 @@ RENDERERS: dict[str, Callable[[list[Block], Path], str]] = {
     "latex": latex.render,
     "text": lambda blocks, folder: text.render(blocks),
 }
-#: What a format leaves out: a page that holds everything has no files beside it, a terminal no captions.
+#: What a format leaves out: a page that holds everything has no files beside it, a terminal no captions
+#: and no contents; LaTeX makes its own from the headings.
 LEFT_OUT = {
     "html": {"the same as"},
-    "latex": {"the same as"},
+    "latex": {"the same as", "an entry"},
     "text": {
+        "an entry",
         "headline",
         "a condition",
         "more",
@@ -90,12 +95,34 @@ def test_the_fixture_has_every_kind_of_block(blocks: list[Block]) -> None:
 def test_every_format_shows_every_kind_of_block(name: str, blocks: list[Block], tmp_path: Path) -> None:
     shown = RENDERERS[name](blocks, tmp_path).replace(r"run-\allowbreak{}1", "run-1")
     words = [
-        "the title", "a part", "some warning", "one", "1.5", "run-1", "headline", "some mark", "a condition",
-        "more", "an item", "a term", "its meaning", "folded words", "what is inside", "a photograph",
+        "the title", "an entry", "a part", "some warning", "one", "1.5", "run-1", "headline", "some mark",
+        "a condition", "more", "an item", "a term", "its meaning", "folded words", "what is inside",
+        "a photograph",
         "shows things", "on some data", "a drawing", "shows more", "on other data", "the same as",
     ]  # fmt: skip
     missing = {word for word in words if word not in shown}
     assert missing == LEFT_OUT.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "place"),
+    [
+        ("html", '<a href="#part">an entry</a>', '<h2 id="part">'),
+        ("markdown", "- [an entry](#part)", '<a id="part"></a>'),
+        ("latex", r"\tableofcontents", r"\addcontentsline{toc}{section}{a part}"),
+    ],
+)
+def test_contents_lead_to_the_headings(
+    name: str, link: str, place: str, blocks: list[Block], tmp_path: Path
+) -> None:
+    shown = RENDERERS[name](blocks, tmp_path)
+    assert 0 <= shown.index(link) < shown.index(place)
+
+
+def test_contents_are_made_of_the_headings_with_an_anchor() -> None:
+    title, part, rest = Heading("t", 1), Heading("p", anchor="a"), Heading("q")
+    assert with_contents([title, part, rest], 1) == [title, Contents((("p", "a"),)), part, rest]
+    assert with_contents([title, rest], 1) == [title, rest]
 
 
 @pytest.mark.parametrize("name", ["html", "markdown", "latex"])

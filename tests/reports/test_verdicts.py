@@ -494,7 +494,7 @@ def test_the_claims_of_tables_1_to_4_and_of_figure_3_follow_from_arms() -> None:
 def test_two_studies_with_the_same_recipes_claim_them_once() -> None:
     """Table 1's vanilla heads are Table 2's first two stages, and YOLOX-DarkNet53 its stage with SimOTA."""
     for study, twin in ((HEADS, DECOUPLED), (SCALING, find_claim("table2/simota-yolov3-ultralytics"))):
-        assert more_claims(record_of(study)) == ()
+        assert more_claims([record_of(study)]) == ()
         claims = study_claims(record_of(study))
         (further,) = (c for c in claims if c.key not in {known.key for known in paper_claims()})
         assert isinstance(further.after, Side)

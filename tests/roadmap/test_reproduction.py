@@ -7,17 +7,16 @@ import importlib
 import pytest
 
 from roadmap.paper import TABLES, table
-from roadmap.reproduction import COMMAND, PAPER_FIGURES, PAPER_TABLES, paper_studies, studies_of
+from roadmap.reproduction import COMMAND, PAPER_FIGURES, PAPER_TABLES, paper_studies, study_of, table_plan
 from roadmap.study import Study, record_of
 
 
-def test_every_table_of_the_paper_is_there_with_columns_that_its_data_has() -> None:
+def test_every_table_of_the_paper_is_there_with_a_layout_or_columns_of_its_data() -> None:
     assert [each.source for each in PAPER_TABLES] == [f"Table {n}" for n in range(1, 7)]
     for each in PAPER_TABLES:
         assert each.data in TABLES
-        columns = set(table(each.data)[0])
-        assert set(each.headings) <= columns
-        assert not each.across or {each.across, "ap"} <= columns
+        assert set(each.headings) <= set(table(each.data)[0])
+        assert (study_of(each.source) is None) == bool(each.headings)
 
 
 @pytest.mark.parametrize("study", paper_studies(), ids=lambda study: study.name)
@@ -29,10 +28,19 @@ def test_a_study_of_the_paper_is_the_one_that_its_command_runs(study: Study) -> 
 
 def test_which_study_measures_a_table_follows_from_its_tables() -> None:
     """YOLOX-DarkNet53's figures stand in Table 2, and the models' study does not replay that table."""
-    assert [study.name for study in studies_of("Table 1")] == ["heads"]
-    assert [study.name for study in studies_of("Table 2")] == ["roadmap"]
-    assert [study.name for study in studies_of("Table 4")] == ["scaling"]
-    assert not studies_of("Table 6")
+    found = {f"Table {n}": study_of(f"Table {n}") for n in (1, 2, 4, 6)}
+    names = {source: study.name if study else "" for source, study in found.items()}
+    assert names == {"Table 1": "heads", "Table 2": "roadmap", "Table 4": "scaling", "Table 6": ""}
+
+
+def test_a_tables_plan_is_its_own_part_of_the_study() -> None:
+    plan = table_plan("Table 4")
+    assert plan is not None
+    assert set(plan.names) == {"yolox-nano", "yolox-tiny"}
+    assert plan.command == "python -m studies.scaling"
+    (shown,) = plan.tables
+    assert {row for row in shown.rows if isinstance(row, str)} == set(plan.names)
+    assert table_plan("Table 6") is None
 
 
 def test_every_figure_has_a_study() -> None:

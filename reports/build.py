@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.judging.attribution import Attribution, attribute
 from reports.judging.verdicts import Verdict
 from reports.pages import content, latex, markdown, text, webpage
 from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
@@ -27,7 +28,7 @@ from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows, table_caption
-from reports.tables.images import steps_over_images
+from reports.tables.images import effects_over_images, steps_over_images
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
 from roadmap.record import write_atomic
@@ -87,7 +88,8 @@ def build_report(
     for group in group_runs(study, collection.runs, plan):
         section = make_section(group, out, images)
         if figures:
-            drawn, folder = _draw(section.table, section.folder), section.folder
+            folder = section.folder
+            drawn = _draw(section.table, folder, section.effects)
             section = replace(section, figures=drawn, picture=validation_picture(section.table, folder))
         sections.append(section)
     judged = judge_all(collection.runs, [plan])
@@ -107,10 +109,10 @@ def build_report(
     )
 
 
-def _draw(table: Table2, folder: Path) -> tuple[Figure, ...]:
+def _draw(table: Table2, folder: Path, effects: Attribution | None) -> tuple[Figure, ...]:
     from reports.figures.catalogue import draw_all  # matplotlib: only when something is drawn
 
-    return draw_all(table, folder)
+    return draw_all(table, folder, found=effects)
 
 
 def make_section(group: Group, out: Path, images: bool) -> Section:
@@ -119,8 +121,12 @@ def make_section(group: Group, out: Path, images: bool) -> Section:
     folder.mkdir(parents=True, exist_ok=True)
     table = build_table2(group)
     over_images = steps_over_images(group) if images else None
+    effects = attribute(group)
+    if images and effects is not None:
+        effects = effects_over_images(group, effects)
     grid, caption = table2_text.grid(table), table_caption(table)
-    return Section(group, table, grid, caption, deviation_rows(group), folder, over_images=over_images)
+    deviations = deviation_rows(group)
+    return Section(group, table, grid, caption, deviations, folder, over_images=over_images, effects=effects)
 
 
 def write_section(section: Section) -> list[Path]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from reports import blocks
-from reports.figures import curves, head_curves, roadmap, tradeoffs
+from reports.figures import curves, effect_orders, effects, head_curves, lattice, roadmap, tradeoffs
 from reports.figures.style import drawing, save
+from reports.judging.attribution import Attribution
 from reports.records.groups import Group
 from reports.tables.caption import curve_sentence, short_caption
 from reports.tables.steps import Table2, leading
@@ -68,16 +69,60 @@ _ENTRIES = (
 )
 
 
+@dataclass(frozen=True)
+class _EffectEntry:
+    name: str
+    title: str
+    text: str
+    draw: Callable[[Attribution, Group], Figure | None]
+
+
+_EFFECTS = (
+    _EffectEntry(
+        "effects",
+        "What each ingredient gives, whatever the order",
+        "Bars: Shapley value, or mean effect where not every combination was run; whiskers: 95 % interval "
+        "over seeds. Diamonds: the gain in the paper's order. Right, on an axis of its own: what the paper "
+        "prints for the step that adds the ingredient.",
+        effects.draw_effects,
+    ),
+    _EffectEntry(
+        "combinations",
+        "Every combination",
+        "One line per combination, the highest AP on top: dots say which ingredients are on. AP is the mean "
+        "over seeds, bars reach from the lowest to the highest. Orange: the paper's order, numbered by step.",
+        lattice.draw,
+    ),
+    _EffectEntry(
+        "interactions",
+        "Interactions",
+        "How much more (blue) or less (orange-red) the ingredient of the row gives where that of the column "
+        "is on. Bold: more than noise. In italics: sums over cells with the same letter, which these arms "
+        "cannot tell apart.",
+        effects.draw_interactions,
+    ),
+    _EffectEntry(
+        "gains_by_position",
+        "Gain by position in the order",
+        "One point per set of ingredients that came before; lines join the means at each position, whose "
+        "mean is the Shapley value. Orange diamond: the paper's order.",
+        effect_orders.draw,
+    ),
+)
+
 #: More arms than this cannot be told apart in a figure of column width.
 MOST_ARMS = 16
 
 
-def draw_all(table: Table2, folder: Path, only: Collection[str] = ()) -> tuple[blocks.Figure, ...]:
+def draw_all(
+    table: Table2, folder: Path, only: Collection[str] = (), found: Attribution | None = None
+) -> tuple[blocks.Figure, ...]:
     """Draw every figure that has something to show; files go to ``folder``.
 
     Of a study with many arms, those of the highest AP. only: names of figures, all of them when empty.
+    found: effects of its ingredients.
     """
-    drawn = []
+    drawn = [] if found is None or only else _draw_effects(table.group, found, folder)
     shown = leading(table, MOST_ARMS)
     note = "" if shown is table else f" Shown: the {MOST_ARMS} arms of the highest AP."
     steps = any(row.previous for row in table.rows)
@@ -90,3 +135,14 @@ def draw_all(table: Table2, folder: Path, only: Collection[str] = ()) -> tuple[b
                 conditions = short_caption(table.group)
                 drawn.append(blocks.Figure(entry.name, entry.title, text, conditions, files))
     return tuple(drawn)
+
+
+def _draw_effects(group: Group, found: Attribution, folder: Path) -> list[blocks.Figure]:
+    drawn = []
+    with drawing():
+        for entry in _EFFECTS:
+            figure = entry.draw(found, group)
+            if figure is not None:
+                files = save(figure, folder, entry.name)
+                drawn.append(blocks.Figure(entry.name, entry.title, entry.text, short_caption(group), files))
+    return drawn

@@ -106,11 +106,11 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def watermark(axes: Axes, mark: str, size: float = 17) -> None:
+def watermark(axes: Axes, mark: str, size: float = 17, at: tuple[float, float] = (0.5, 0.5)) -> None:
     """Write across the axes, one part of the mark per line, why their figures are not the paper's."""
     if mark:
         axes.text(
-            0.5, 0.5, mark.upper().replace(", ", "\n"), transform=axes.transAxes, rotation=18, fontsize=size,
+            *at, mark.upper().replace(", ", "\n"), transform=axes.transAxes, rotation=18, fontsize=size,
             fontweight="bold", color=FAINT, alpha=0.19, ha="center", va="center", zorder=0.5, clip_on=True,
             linespacing=1.3,
         )  # fmt: skip

@@ -81,8 +81,8 @@ class Attribution:
     """Effects of a group's ingredients.
 
     names: of the arms, one per combination of ``arms``. values: AP (V, S) of the seeds that all of them have,
-    with no such seed the mean of each arm's own. order: the paper's, of these ingredients. total: AP of all minus AP of none.
-    noise_share: share of the variance of AP over the arms that is noise of runs.
+    with no such seed the mean of each arm's own. order: the paper's, of these ingredients. total: AP of all
+    minus AP of none. noise_share: share of the variance of AP over the arms that is noise of runs.
     """
 
     arms: Arms
@@ -200,7 +200,7 @@ def paper_order(factors: Sequence[str]) -> tuple[str, ...]:
 
 
 def _family(group: Group) -> tuple[Arms, tuple[ArmRuns, ...]]:
-    """Arms that share everything but ingredients, the most of them, one per combination; and their factors."""
+    """The most arms that share everything but ingredients, one per combination; and their factors."""
     families: dict[str, dict[Combination, ArmRuns]] = {}
     for arm in group.arms:
         recipe = arm.runs[0].recipe
@@ -246,7 +246,7 @@ def _notes(group: Group, arms: Arms, runs: Sequence[ArmRuns], seeds: Sequence[in
     notes = []
     if len(runs) < len(group.arms):
         notes.append(
-            f"effects are of the {len(runs)} arms that differ in ingredients alone, of {len(group.arms)} in all"
+            f"effects are of {len(runs)} of {len(group.arms)} arms, those that differ in ingredients alone"
         )
     if not seeds:
         notes.append("no seed is common to all arms: effects compare different seeds")
@@ -255,7 +255,7 @@ def _notes(group: Group, arms: Arms, runs: Sequence[ArmRuns], seeds: Sequence[in
     starts = {str(arm.runs[0].recipe.get(PRETRAINED) or "scratch") for arm in runs}
     if len(starts) > 1:
         notes.append(
-            f"arms start from different weights ({', '.join(sorted(starts))}): what that gives is part of the effect "
-            "of the ingredient that it comes with"
+            f"arms start from different weights ({', '.join(sorted(starts))}): what that gives is part of "
+            "the effect of the ingredient that it comes with"
         )
     return tuple(notes)

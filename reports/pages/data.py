@@ -8,6 +8,7 @@ from typing import Any
 from reports.pages.section import Section
 from reports.records.collect import Collection
 from reports.tables import columns as table2_text
+from reports.tables.effects import effect_records
 from reports.tables.verdicts import Judged, verdict_records
 
 
@@ -35,6 +36,7 @@ def group_json(section: Section) -> dict[str, Any]:
         "rows": table2_text.records(section.table),
         "deviations": [vars(d) for d in section.deviations],
         "over_images": _over_images_json(section),
+        "effects": effect_records(section.effects) if section.effects else None,
     }  # fmt: skip
 
 

@@ -20,10 +20,21 @@ from reports.blocks import (
     Warn,
 )
 from reports.grid import Grid, plain_grid
+from reports.judging.attribution import Attribution
+from reports.judging.effect_intervals import EFFECT_WORDS
 from reports.judging.gains import WORDS
+from reports.judging.orders import SIGN_RULES
 from reports.records.groups import Group
 from reports.tables import columns as table2_text
 from reports.tables.caption import DeviationRow
+from reports.tables.effects import (
+    PAIRS_NOTE,
+    effects_grid,
+    effects_note,
+    orders_grid,
+    pairs_grid,
+    singles_grid,
+)
 from reports.tables.gains import GAIN_NOTE, gains_grid
 from reports.tables.images import OverImages, image_grid
 from reports.tables.steps import Table2, leading
@@ -44,7 +55,8 @@ class Section:
     """A group's table, in numbers and in text, its caption and deviations, and its figures.
 
     folder: where its files lie. picture: validation images of one run, None where no run has any.
-    over_images: gains over validation images, None unless asked for.
+    over_images: gains over validation images, None unless asked for. effects: what its arms say about each
+    ingredient whatever the order, None where they say no more than gains.
     """
 
     group: Group
@@ -56,6 +68,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     picture: Figure | None = None
     over_images: OverImages | None = None
+    effects: Attribution | None = None
 
     @property
     def table_name(self) -> str:
@@ -85,7 +98,7 @@ class Section:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before comparing rows."""
-        return (*self.group.warnings, *self.table.notes)
+        return (*self.group.warnings, *self.table.notes, *(self.effects.notes if self.effects else ()))
 
     def blocks(self) -> list[Block]:
         """The part of the page."""
@@ -101,6 +114,8 @@ class Section:
             blocks += [Terms(tuple(WORDS.items())), Prose(GAIN_NOTE)]
         if self.over_images is not None:
             blocks += _over_images(self.over_images)
+        if self.effects is not None:
+            blocks += _effects(self.effects, self.group.mark)
         if self.figures:
             blocks += [Heading("Figures", 3), Gallery(self.figures)]
         if self.picture is not None:
@@ -113,7 +128,9 @@ class Section:
         """What a terminal shows of it."""
         mark = f" [{self.group.mark}]" if self.group.mark else ""
         gains = [gains] if (gains := self._gains()) else []
-        return [Heading(self.group.title + mark), self.main_table, *gains, *map(Warn, self.warnings)]
+        effects = _effects_tables(self.effects, self.group.mark) if self.effects is not None else []
+        warnings = map(Warn, self.warnings)
+        return [Heading(self.group.title + mark), self.main_table, *gains, *effects, *warnings]
 
     def _gains(self) -> Table | None:
         grid = gains_grid(self.table)
@@ -130,3 +147,24 @@ def _over_images(found: OverImages) -> list[Block]:
     if found.steps:
         blocks += [Table(image_grid(found)), Prose(OVER_IMAGES)]
     return blocks + [Warn(f"not computed: {problem}") for problem in found.problems]
+
+
+def _effects(found: Attribution, mark: str) -> list[Block]:
+    blocks: list[Block] = [Heading("What each ingredient gives, whatever the order", 3)]
+    blocks += _effects_tables(found, mark)
+    blocks += [Prose(effects_note(found)), Terms(tuple(EFFECT_WORDS.items()))]
+    if orders := orders_grid(found):
+        blocks += [
+            Heading("Does it depend on the order?", 3),
+            Table(orders),
+            Terms(tuple(SIGN_RULES.items())),
+        ]
+    if pairs := pairs_grid(found):
+        blocks += [Heading("Interactions", 3), Table(pairs), Prose(PAIRS_NOTE)]
+    return blocks
+
+
+def _effects_tables(found: Attribution, mark: str) -> list[Table]:
+    suffix = f" ({mark})" if mark else ""
+    grids = {"Effects": effects_grid(found), "Alone, and taken from all": singles_grid(found)}
+    return [Table(grid, title + suffix) for title, grid in grids.items() if grid is not None]

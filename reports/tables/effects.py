@@ -13,8 +13,12 @@ from roadmap.words import counted
 _LABEL = Column("", "Ingredient", "l")
 
 
-def effects_grid(found: Attribution) -> Grid:
-    """One row per ingredient: its effect with intervals, and beside it what other questions answer."""
+def effects_grid(found: Attribution) -> Grid | None:
+    """One row per ingredient: its effect with intervals, and beside it what other questions answer. None
+    where these arms give no mean effect.
+    """
+    if not any(item.mean for item in found.ingredients):
+        return None
     exact, images = found.arms.complete, any(effect.images for effect in found.effects())
     heading = "Shapley value (AP)" if exact else "Mean effect (AP)"
     columns = [_LABEL, Column(heading, "value"), Column(heading, "95 % over seeds")]
@@ -34,6 +38,27 @@ def effects_grid(found: Attribution) -> Grid:
             row += (
                 [Cell(percent(shares.alone)), Cell(percent(shares.together))] if shares else [Cell(), Cell()]
             )
+        rows.append(tuple(row))
+    return Grid(tuple(columns), tuple(rows))
+
+
+def singles_grid(found: Attribution) -> Grid | None:
+    """One row per ingredient: its gain over none of them, and when it is taken from all; None without any."""
+    alone = any(item.add_one_in for item in found.ingredients)
+    out = any(item.leave_one_out for item in found.ingredients)
+    if not alone and not out:
+        return None
+    images = any(effect.images for effect in found.effects())
+    shown = (("Alone (AP)", alone), ("Taken from all (AP)", out))
+    columns = [_LABEL]
+    for heading, known in shown:
+        titles = ["gain", "95 % over seeds", *(["95 % over images"] if images else []), "word"]
+        columns += [Column(heading, title, "l" if title == "word" else "r") for title in titles if known]
+    rows = []
+    for item in found.ingredients:
+        row = [Cell(item.label, kind="label")]
+        for effect, known in ((item.add_one_in, alone), (item.leave_one_out, out)):
+            row += [*_effect(effect, images), _word(effect)] if known else []
         rows.append(tuple(row))
     return Grid(tuple(columns), tuple(rows))
 
@@ -89,19 +114,19 @@ def effects_note(found: Attribution) -> str:
     text += counted(len(found.seeds), "common seed") + ". "
     if found.arms.complete:
         text += (
-            "Shapley value: the mean over all orders of what the ingredient adds to those before it; they add up "
-            f"to AP of all minus AP of none ({gain_text(found.total or 0.0)}). "
+            "Shapley value: the mean over all orders of what the ingredient adds to those before it; they "
+            f"add up to AP of all minus AP of none ({gain_text(found.total or 0.0)}). "
         )
     elif any(item.mean for item in found.ingredients):
         text += (
-            "Mean effect: AP with the ingredient minus AP without, averaged over combinations; the Shapley value if "
-            "ingredients interact by twos at most. "
+            "Mean effect: AP with the ingredient minus AP without, averaged over combinations; the Shapley "
+            "value if ingredients interact by twos at most. "
         )
     text += "Alone: over none of them. Taken from all: AP of all minus AP of all but it. "
     if found.arms.complete:
         text += (
-            "Share of spread: of the variance of AP over the combinations, explained by the ingredient's main effect, "
-            "and with its equal part of every interaction (these add up to 100 %). "
+            "Share of spread: of the variance of AP over the combinations, explained by the ingredient's "
+            "main effect, and with its equal part of every interaction (these add up to 100 %). "
         )
     if found.noise is not None:
         text += f"Noise of a run: standard deviation {found.noise.sd:.2f} AP"
@@ -112,8 +137,8 @@ def effects_note(found: Attribution) -> str:
 
 #: What an interaction is, below its table.
 PAIRS_NOTE = (
-    "Interaction: how much more one of the two gives where the other is on than where it is off, averaged over the "
-    "rest. Sums stand for interactions that these arms cannot tell apart."
+    "Interaction: how much more one of the two gives where the other is on than where it is off, averaged "
+    "over the rest. Sums stand for interactions that these arms cannot tell apart."
 )
 
 

@@ -7,14 +7,21 @@ report that reads more than run records, and is made on request only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from reports.grid import Cell, Column, Grid
-from reports.images.bootstrap import ImageDifference, ap_difference, average_precision, figure_of
-from reports.images.matches import ImageMatches, load_matches
+from reports.images.bootstrap import (
+    ImageDifference,
+    ap_difference,
+    average_precision,
+    draw_images,
+    figure_of,
+)
+from reports.images.matches import ImageMatches, Ints, load_matches
+from reports.judging.attribution import Attribution, with_images
 from reports.records.collect import RunRecord
 from reports.records.groups import ArmRuns, Group
 from reports.tables.columns import gain_text
@@ -78,6 +85,28 @@ def steps_over_images(group: Group, resamples: int = 1000) -> OverImages:
             continue
         steps.append(StepOverImages(pair.after.arm, pair.plan.label, seeds, difference))
     return OverImages(tuple(steps), tuple(dict.fromkeys(problems)), group.plan.noun)
+
+
+def effects_over_images(group: Group, found: Attribution, resamples: int = 1000) -> Attribution:
+    """The effects of a group's ingredients with intervals over images: every resample draws the same images
+    for all arms. Without them, and with a note that says why, where an arm's detections are not at hand.
+    """
+    rng = np.random.default_rng(SEED)
+    problems: list[str] = []
+    drawn: Ints | None = None
+    rows = []
+    for name in found.names:
+        arm = group.find(name)
+        matches = _matches(arm, problems) if arm is not None else {}
+        of_seeds = [matches[seed] for seed in found.seeds if seed in matches]
+        if not of_seeds or len(of_seeds) < len(found.seeds):
+            problems.append(f"{name}: not all of its runs can be matched")
+            return replace(found, notes=(*found.notes, f"no effects over images: {'; '.join(problems)}"))
+        if drawn is None:
+            drawn = draw_images(len(of_seeds[0].image_ids), resamples, rng)
+        ap = [figure_of(average_precision(one, drawn), "AP") for one in of_seeds]
+        rows.append(np.mean(ap, axis=0))
+    return with_images(found, np.array(rows))
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:

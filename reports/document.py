@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reports.blocks import Figure
 from reports.build import MANIFEST, Report, make_section, remove_stale, write, write_section
 from reports.pages import latex, markdown, text, webpage
 from reports.pages.assumptions import DECISIONS, read_assumptions
@@ -125,9 +126,11 @@ def _drawing(
 ) -> Drawing:
     study = next(study for study in paper_studies() if study.name == figure.study)
     plan = study_record(study)
-    drawn = []
+    drawn: list[tuple[str, tuple[Figure, ...]]] = []
     for group in groups_of(plan, everything):
-        if out is not None:
+        if out is None:
+            drawn.append((marked_title(group), ()))
+        else:
             from reports.figures.catalogue import draw_all  # matplotlib: only when something is drawn
 
             folder = out / group.slug

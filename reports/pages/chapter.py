@@ -124,7 +124,8 @@ class Chapter:
 class Drawing:
     """A figure of the paper, drawn from what was measured, or of the paper's own figures alone.
 
-    drawn: by dataset and protocol, with a title each. command: what would measure it where nothing was.
+    drawn: by dataset and protocol, with a title each; without figures where none were asked for.
+    command: what would measure it where nothing was.
     """
 
     figure: PaperFigure
@@ -152,7 +153,8 @@ class Drawing:
         heading = f"{self.source}: {self.figure.title}"
         blocks: list[Block] = [Heading(heading, anchor=anchor_of(self.source))]
         for title, figures in self.drawn:
-            blocks += [Heading(title, 3), Gallery(figures)]
+            left_out = Prose("Not drawn: this document was asked for without figures.")
+            blocks += [Heading(title, 3), Gallery(figures) if figures else left_out]
         if not self.drawn:
             blocks += [
                 Prose("Nothing that this figure shows has been measured. To measure it:"),

@@ -1,8 +1,8 @@
 """Blocks as LaTeX: tables that stand alone with booktabs, and a whole document.
 
-A table with a caption is a float that needs ``booktabs`` only (and UTF-8 input, LaTeX's default), for a
-paper; the others run over pages. Every name is escaped: run ids, hardware and dataset names hold
-underscores, ampersands and percent signs.
+A table of its own is a float that needs ``booktabs`` only (and UTF-8 input, LaTeX's default), for a paper. In
+a document tables stand where they belong; those without a caption run over pages. Every name is escaped: run
+ids, hardware and dataset names hold underscores, ampersands and percent signs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
-    "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "–": "--", "—": "---", "…": r"\ldots{}",
+    "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "–": r"\textendash{}",
+    "—": r"\textemdash{}", "…": r"\ldots{}",
     "“": "``", "”": "''", "‘": "`", "’": "'", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$",
     "≈": r"$\approx$", "µ": r"\textmu{}", "°": r"\textdegree{}", "\u00a0": "~", "\n": " ", "\t": " ",
     "\r": " ",
@@ -53,7 +54,7 @@ _LINE, _CHARACTER, _NARROWEST = 493.0, 4.2, 60.0
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is; letters that its standard fonts lack become their code point."""
-    return "".join(_character(c) for c in text)
+    return re.sub(r"-(?=-)", "-{}", "".join(_character(c) for c in text))  # -- would become a dash
 
 
 def table(block: Table) -> str:
@@ -62,6 +63,52 @@ def table(block: Table) -> str:
     In one tabular the columns of the main table would be wider than a page.
     """
     assert block.caption is not None
+    below = [
+        rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize\raggedright {text}}}" for text in _below(block)
+    ]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table*}[!htbp]",
+        rf"\centering{_size(block)}",
+        rf"\caption{{{_caption(block.caption)}}}",
+        *([rf"\label{{{block.label}}}"] if block.label else []),
+        r"\vspace{4pt}",
+        _tabulars(block),
+        *below,
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def standing(block: Table) -> list[str]:
+    """The same where it stands, without a number: a document's tables are named after the paper's."""
+    assert block.caption is not None
+    return [
+        rf"{{\small\raggedright {_caption(block.caption)}\par}}\nopagebreak\smallskip",
+        rf"{{\centering{_size(block)}",
+        _tabulars(block),
+        r"\par}",
+        *(rf"{{\scriptsize\raggedright {text}\par}}" for text in _below(block)),
+        r"\medskip",
+    ]
+
+
+def _size(block: Table) -> str:
+    if block.parts:
+        return r"\footnotesize\setlength{\tabcolsep}{4.5pt}%"
+    return r"\scriptsize\setlength{\tabcolsep}{3pt}%"
+
+
+def _tabulars(block: Table) -> str:
+    """A tabular per part; of a table without parts, as many as it takes not to be wider than the text."""
+    grid = block.brief or block.grid
+    pieces = [piece for _, piece in block.pieces(grid)] if block.parts else fitting(grid)
+    return "\n\\par\\medskip\n".join(map(tabular, pieces))
+
+
+def _below(block: Table) -> list[str]:
+    """What is said below a table: run ids, what was left out, deviations."""
+    assert block.caption is not None
     grid = block.brief or block.grid
     below = [rf"Run ids: {_run_ids(grid)}."] if grid.notes else []
     if block.brief is not None:
@@ -69,21 +116,29 @@ def table(block: Table) -> str:
             f"Shown: the {len(block.brief.rows)} of {len(block.grid.rows)} rows with the highest AP; "
             "the CSV file holds all."
         )
-    below += [escape(sentence) for sentence in block.caption.below]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table*}[!htbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4.5pt}%"
-        if block.parts
-        else r"\centering\scriptsize\setlength{\tabcolsep}{3pt}%",
-        rf"\caption{{{_caption(block.caption)}}}",
-        *([rf"\label{{{block.label}}}"] if block.label else []),
-        r"\vspace{4pt}",
-        "\n\\par\\medskip\n".join(tabular(piece) for _, piece in block.pieces(grid)),
-        *(rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize\raggedright {text}}}" for text in below),
-        r"\end{table*}",
-    ]
-    return "\n".join(lines) + "\n"
+    return below + [_breakable(sentence) for sentence in block.caption.below]
+
+
+def fitting(grid: Grid) -> list[Grid]:
+    """A grid in pieces that fit between the margins, cut between its groups of columns; the columns of no
+    group stand in each. One piece where it fits, where words can wrap, or where nothing is grouped.
+    """
+    groups = list(dict.fromkeys(column.group for column in grid.columns if column.group))
+    if _natural(grid) <= _LINE or not groups or any(column.align == "p" for column in grid.columns):
+        return [grid]
+    packed: list[tuple[str, ...]] = []
+    for group in groups:
+        wider = (*packed[-1], group) if packed else ("", group)
+        if packed and _natural(grid.only(wider)) <= _LINE:
+            packed[-1] = wider
+        else:
+            packed.append(("", group))
+    return [grid.only(each) for each in packed]
+
+
+def _natural(grid: Grid) -> float:
+    """Points that a grid is wide when nothing wraps, at the size of long tables."""
+    return sum(_column_widths(grid)) + 6 * len(grid.columns)
 
 
 def tabular(grid: Grid) -> str:
@@ -116,10 +171,7 @@ def long_table(grid: Grid) -> str:
 
 def _widths(grid: Grid) -> list[float]:
     """Points that a column of words is wide; 0 for a column that is as wide as its content."""
-    natural = [
-        _CHARACTER * max(len(text) for text in (column.title, *(row[i].text for row in grid.rows)))
-        for i, column in enumerate(grid.columns)
-    ]
+    natural = _column_widths(grid)
     room = _LINE - 6 * len(natural)
     wrapped = {i for i, column in enumerate(grid.columns) if column.align == "p"}
     while sum(natural) > room:
@@ -132,6 +184,13 @@ def _widths(grid: Grid) -> list[float]:
         return [0.0] * len(natural)
     fixed = sum(width for i, width in enumerate(natural) if i not in wrapped)
     return _shares(natural, wrapped, max(room - fixed, _NARROWEST))
+
+
+def _column_widths(grid: Grid) -> list[float]:
+    return [
+        _CHARACTER * max(len(text) for text in (column.title, *(row[i].text for row in grid.rows)))
+        for i, column in enumerate(grid.columns)
+    ]
 
 
 def _shares(natural: list[float], wrapped: set[int], room: float) -> list[float]:
@@ -150,7 +209,7 @@ def _head(grid: Grid) -> list[str]:
     if any(heading for heading, _ in spans_):
         heads, rules, start = [], [], 1
         for heading, count in spans_:
-            heads.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(heading)}}}" if heading else "")
+            heads.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(heading)}}}")
             if heading:
                 rules.append(rf"\cmidrule(lr){{{start}-{start + count - 1}}}")
             start += count
@@ -198,9 +257,7 @@ def _body(blocks: Blocks, folder: Path) -> list[str]:
         if floats and isinstance(block, Heading) and block.level == 2:
             lines.append(r"\clearpage")  # what floats in one part stays out of the next
             floats = False
-        floats |= isinstance(block, Figure | Gallery) or (
-            isinstance(block, Table) and block.caption is not None
-        )
+        floats |= isinstance(block, Figure | Gallery)
         lines += _block(block, folder)
     return lines
 
@@ -209,7 +266,7 @@ def _block(block: Block, folder: Path) -> list[str]:
     match block:
         case Heading():
             command = (r"\section*", r"\section*", r"\subsection*")[min(block.level, 3) - 1]
-            listed = rf"\addcontentsline{{toc}}{{section}}{{{escape(block.text)}}}"
+            listed = rf"\addcontentsline{{toc}}{{subsection}}{{{escape(block.text)}}}"
             return [rf"{command}{{{escape(block.text)}}}", *([listed] if block.anchor else [])]
         case Contents():
             return [r"\tableofcontents"]
@@ -219,7 +276,9 @@ def _block(block: Block, folder: Path) -> list[str]:
             return [rf"\textbf{{Warning:}} {_breakable(block.text)}\par"]
         case Table():
             title = [rf"\textbf{{{escape(block.title)}}}\par"] if block.title else []
-            return [table(block)] if block.caption else [*title, long_table(block.brief or block.grid)]
+            if block.caption:
+                return standing(block)
+            return [*title, *map(long_table, fitting(block.brief or block.grid))]
         case Items():
             return _list("itemize", [rf"\item {_text(item)}" for item in block.items])
         case Terms():

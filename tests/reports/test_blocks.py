@@ -109,7 +109,7 @@ def test_every_format_shows_every_kind_of_block(name: str, blocks: list[Block], 
     [
         ("html", '<a href="#part">an entry</a>', '<h2 id="part">'),
         ("markdown", "- [an entry](#part)", '<a id="part"></a>'),
-        ("latex", r"\tableofcontents", r"\addcontentsline{toc}{section}{a part}"),
+        ("latex", r"\tableofcontents", r"\addcontentsline{toc}{subsection}{a part}"),
     ],
 )
 def test_contents_lead_to_the_headings(

@@ -48,7 +48,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Report:
 def shown(report: Report, kind: str) -> str:
     """A page's text, without what its format escapes and where lines may break."""
     text = (report.out / f"report.{kind}").read_text(encoding="utf-8")
-    text = text.replace(r"\allowbreak{}", "").replace(r"\%", "%").replace(r"\_", "_").replace("{-}", "-")
+    text = text.replace(r"\allowbreak{}", "").replace(r"\%", "%").replace(r"\_", "_").replace("-{}", "-")
     return html.unescape(text) if kind == "html" else text.replace("\\|", "|").replace("\\_", "_")
 
 

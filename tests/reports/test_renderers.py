@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,8 @@ def test_backticks_do_not_end_code(text: str) -> None:
         ("~^", r"\textasciitilde{}\textasciicircum{}"),
         ("1.0 ± 0.2", r"1.0 $\pm$ 0.2"),
         ("−0.8", "$-$0.8"),
+        ("a--b---c-", "a-{}-b-{}-{}-c-"),
+        ("1–2", r"1\textendash{}2"),
         ("é", "é"),
         ("中", r"\texttt{U+4E2D}"),
         ("ð", r"\texttt{U+00F0}"),
@@ -91,7 +94,30 @@ def test_latex_spans_groups_with_rules() -> None:
     text = latex.tabular(GRID)
     assert r"\multicolumn{2}{c}{AP (\%)}" in text
     assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}" in text
-    assert r"a\_b \& c & 36.5 $\pm$ 0.3\rlap{\textsuperscript{a}} & 47.3 & -- \\" in text
+    assert r"a\_b \& c & 36.5 $\pm$ 0.3\rlap{\textsuperscript{a}} & 47.3 & \textendash{} \\" in text
+
+
+def test_latex_groups_stand_above_their_columns_behind_several_without_a_group() -> None:
+    columns = (Column("", "a", "l"), Column("", "b", "l"), Column("G", "c"), Column("G", "d"))
+    text = latex.tabular(Grid(columns, ()))
+    assert r"\multicolumn{2}{c}{} & \multicolumn{2}{c}{G} \\" in text
+    assert r"\cmidrule(lr){3-4}" in text
+
+
+def test_latex_cuts_a_grid_that_is_wider_than_the_text_between_its_groups() -> None:
+    def grid(groups: int) -> Grid:
+        columns = [Column(f"G{i}", "x" * 40) for i in range(groups)]
+        return Grid((Column("", "name", "l"), *columns), ())
+
+    assert latex.fitting(grid(2)) == [grid(2)]
+    assert [[column.group for column in piece.columns] for piece in latex.fitting(grid(5))] == [
+        ["", "G0", "G1"], ["", "G2", "G3"], ["", "G4"],
+    ]  # fmt: skip
+    block = Table(grid(5), caption=CAPTION)
+    assert latex.table(block).count(r"\begin{tabular}") == 3
+    page = latex.render([block], Path())
+    assert page.count(r"\begin{tabular}") == 3
+    assert "table*" not in page
 
 
 def test_latex_table_holds_caption_mark_run_ids_and_deviations() -> None:

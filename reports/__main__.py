@@ -47,6 +47,19 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--out", type=Path, help="where the report goes (default: RUNS/STUDY/report, with --all RUNS/report)"
     )
+    which.add_argument(
+        "--kept",
+        type=Path,
+        metavar="DIR",
+        help="rebuild the report of a study that --keep has kept in DIR, into DIR/report",
+    )
+    result.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="keep the study in DIR: its finished runs' records in one small archive, without checkpoints, "
+        "detections and names of machines, and the report built from that",
+    )
     result.add_argument("--no-figures", action="store_true", help="tables only, in a fraction of the time")
     result.add_argument(
         "--images",
@@ -75,7 +88,9 @@ def build_and_show(options: argparse.Namespace) -> int:
 
     how = (options.out, not options.no_figures, options.images)
     try:
-        if options.all:
+        if options.kept or options.keep:
+            report = _kept(options)
+        elif options.all:
             report = build_document(options.runs, *how)
         else:
             report = build_report(options.runs, options.study or only_study(options.runs), *how)
@@ -91,6 +106,24 @@ def build_and_show(options: argparse.Namespace) -> int:
         print(report.summary)
         print(f"\nreport: {report.out / 'report.html'} and {report.out / 'report.md'}")
     return _check(report) if options.check else 0
+
+
+def _kept(options: argparse.Namespace) -> Report:
+    """The report of a kept study, kept now or earlier. Raises ValueError for options that exclude it."""
+    from tempfile import TemporaryDirectory
+
+    from reports.build import build_report
+    from reports.records.collect import only_study
+    from reports.records.keep import keep_records, unpack_records
+
+    if options.all or options.images:
+        raise ValueError("what is kept is one study, without detections: leave out --all and --images")
+    folder = options.kept or options.keep
+    if not options.kept:
+        keep_records(options.runs, options.study or only_study(options.runs), folder)
+    with TemporaryDirectory() as runs:
+        study = unpack_records(folder, Path(runs))
+        return build_report(Path(runs), study, options.out or folder / "report", not options.no_figures)
 
 
 def _check(report: Report) -> int:

@@ -9,7 +9,10 @@ of MLflow 3.17 writes, and tests/studies/test_mlflow_browser.py opens it in a br
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from yolox_core.config import INGREDIENTS
 
 #: Columns of the two tables; the first ones fit on a small screen.
 _STAGE_FIGURES = ("AP", "params_m", "gflops", "latency_ms", "AP_low", "AP_high", "seeds")
@@ -18,32 +21,62 @@ _SEED_FIGURES = ("AP", "AP_last", "AP50", "AP75", "APs", "APm", "APl", "latency_
 _BARS = ("AP", "params_m", "gflops", "latency_ms")
 _SCATTERS = (("latency_ms", "AP"), ("params_m", "AP"))
 _SECTION = "figures"
+#: More runs than any study has arms: charts show the first so many.
+_ALL = 100
+#: The arms' order in their study.
+_PLACE = "tags.`stage_number`"
 
 
 def experiment_tags() -> dict[str, str]:
-    """Tags that an experiment starts with: its kind, and a view of the stages and one of their seeds."""
-    stages = _view("Stages", "tags.kind = 'stage'", _STAGE_FIGURES, ("protocol", "dataset"))
-    seeds = _view("Seeds", "tags.kind = 'run'", _SEED_FIGURES, ("seed", "protocol", "commit"))
+    """Tags that an experiment starts with: its kind, and views of the stages, of their seeds, and of what
+    is on where many combinations of ingredients are compared.
+    """
+    stages = _view("Stages", "tags.kind = 'stage'", _columns(_STAGE_FIGURES, tags=("protocol", "dataset")))
+    seeds = _view("Seeds", "tags.kind = 'run'", _columns(_SEED_FIGURES, tags=("seed", "protocol", "commit")))
+    params = tuple(f"ingredients.{name}" for name in INGREDIENTS)
+    ingredients = _view(
+        "Ingredients",
+        "tags.kind = 'stage'",
+        _columns(("AP", "AP_low", "AP_high", "seeds"), params),
+        [_parallel(params, "AP"), _bar("AP")],
+        order=("metrics.`AP`", False),
+    )
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.sharedViewState.stages": json.dumps(stages),
         "mlflow.sharedViewState.seeds": json.dumps(seeds),
+        "mlflow.sharedViewState.ingredients": json.dumps(ingredients),
     }
 
 
 def view_address(server: str, experiment: str, view: str = "stages", chart: bool = False) -> str:
-    """Address of a saved view (``stages`` or ``seeds``) on a server, as a table or as charts."""
+    """Address of a saved view (``stages``, ``seeds``, ``ingredients``) on a server, as table or charts."""
     page = f"{server.rstrip('/')}/#/experiments/{experiment}/runs?viewStateShareKey={view}"
     return f"{page}&compareRunsMode=CHART" if chart else page
 
 
-def _view(name: str, search: str, metrics: tuple[str, ...], tags: tuple[str, ...]) -> dict[str, Any]:
-    """A saved view; createdAt must be a number and is the same for everyone who writes it."""
-    columns = [f"metrics.`{key}`" for key in metrics] + [f"tags.`{key}`" for key in tags]
+def _columns(metrics: Sequence[str], params: Sequence[str] = (), tags: Sequence[str] = ()) -> list[str]:
+    kinds = (("metrics", metrics), ("params", params), ("tags", tags))
+    return [f"{kind}.`{key}`" for kind, keys in kinds for key in keys]
+
+
+def _view(
+    name: str,
+    search: str,
+    columns: list[str],
+    charts: list[dict[str, Any]] | None = None,
+    order: tuple[str, bool] = (_PLACE, True),
+) -> dict[str, Any]:
+    """A saved view; createdAt must be a number and is the same for everyone who writes it.
+
+    order: what runs are sorted by, and whether upwards.
+    """
+    if charts is None:
+        charts = [*map(_bar, _BARS), *(_scatter(x, y) for x, y in _SCATTERS)]
     state = {
         "searchFilter": search,
-        "orderByKey": "tags.`stage_number`",
-        "orderByAsc": True,
+        "orderByKey": order[0],
+        "orderByAsc": order[1],
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
@@ -55,8 +88,8 @@ def _view(name: str, search: str, metrics: tuple[str, ...], tags: tuple[str, ...
         "runsPinned": [],
         "runsHidden": [],
         "runsVisibilityMap": {},
-        "runsHiddenMode": "FIRST_20_RUNS",
-        "compareRunCharts": [*map(_bar, _BARS), *(_scatter(x, y) for x, y in _SCATTERS)],
+        "runsHiddenMode": "SHOWALL",
+        "compareRunCharts": charts,
         "compareRunSections": [
             {**_card(_SECTION), "name": "Final figures", "display": True, "isReordered": False}
         ],
@@ -82,8 +115,14 @@ def _scatter(x: str, y: str) -> dict[str, Any]:
     return {**_chart(f"scatter-{x}-{y}", "SCATTER"), **axes, "displayName": f"{y} against {x}"}
 
 
+def _parallel(params: Sequence[str], metric: str) -> dict[str, Any]:
+    """One line per run through its parameters to a figure."""
+    axes = {"selectedParams": list(params), "selectedMetrics": [metric], "showAllRuns": True}
+    return {**_chart("parallel", "PARALLEL"), **axes, "displayName": f"{metric} by what is on"}
+
+
 def _chart(uuid: str, kind: str) -> dict[str, Any]:
-    return {**_card(uuid), "type": kind, "runsCountToCompare": 20, "metricSectionId": _SECTION}
+    return {**_card(uuid), "type": kind, "runsCountToCompare": _ALL, "metricSectionId": _SECTION}
 
 
 def _card(uuid: str) -> dict[str, Any]:

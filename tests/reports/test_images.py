@@ -12,10 +12,14 @@ import pytest
 from reports.build import build_report
 from reports.images.bootstrap import ap_difference
 from reports.images.matches import load_matches
+from reports.judging.attribution import attribute
 from reports.records.collect import collect
 from reports.records.groups import group_runs
-from reports.tables.images import OverImages, image_grid, steps_over_images
-from tests.reports.factory import write_run
+from reports.tables.images import OverImages, effects_over_images, image_grid, steps_over_images
+from roadmap.study import Setting
+from roadmap.study import write_study as write_study_data
+from tests.reports.combinations import STUDY
+from tests.reports.factory import SHAPES, protocol_of, write_run
 
 BOX = [10.0, 10.0, 40.0, 40.0]
 #: AP of a run that finds 10 and 15 of 20 objects exactly: the share of the 101 recall points reached.
@@ -74,6 +78,34 @@ def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp
     shown = image_grid(steps(runs)).rows[0]
     assert [c.text for c in shown[:4]] == ["+SimOTA", "50.5", "75.2", "+24.8"]
     assert shown[-1].text == "1 (seed 0)"  # "0" alone would read as none
+
+
+def test_effects_of_ingredients_draw_the_same_images_for_all_arms(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_annotations(data)
+    setting = Setting(protocol_of("demo"), SHAPES)
+    write_study_data(runs / STUDY.name, STUDY)
+    for arm, ap, found in (("plain", TEN, 10), ("simota", TEN, 10), ("decoupled-head", FIFTEEN, 15),
+                           ("decoupled-head-simota", FIFTEEN, 15)):  # fmt: skip
+        recipe = STUDY.find(arm).resolve(setting)
+        run = write_run(runs, arm, study=STUDY.name, ap=ap, recipe=recipe)
+        write_detections(run, data, range(found))
+    (group,) = group_runs(STUDY.name, collect(runs, STUDY.name).runs)
+    effects = attribute(group)
+    assert effects is not None
+    head, simota = (item.mean for item in effects_over_images(group, effects, resamples=200).ingredients)
+    assert head is not None
+    assert head.images is not None
+    assert simota is not None
+    assert head.value == pytest.approx(FIFTEEN - TEN)
+    assert head.images.low < head.value < head.images.high
+    assert simota.images is not None
+    assert (simota.images.low, simota.images.high) == pytest.approx((0, 0), abs=1e-9)
+    run = next((runs / STUDY.name).glob("simota-s0-*"))
+    (run / "detections.json").unlink()
+    without = effects_over_images(group, effects)
+    assert without.ingredients == effects.ingredients
+    assert "no effects over images: simota-s0" in without.notes[-1]
 
 
 def test_only_common_seeds_are_compared(runs: Path, tmp_path: Path) -> None:

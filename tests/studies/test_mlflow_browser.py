@@ -169,6 +169,16 @@ def test_the_seeds_view(page: Page) -> None:
     page.screenshot("seeds")
 
 
+def test_the_ingredients_view_sorts_by_ap_and_draws_what_is_on(page: Page) -> None:
+    page.open(view_address(page.server, page.experiment, "ingredients"))
+    page.until("seven arms", lambda: _text_with(page, "7 matching runs"))
+    page.until("column AP", lambda: _box(page, ".ag-header-cell[col-id='metrics.`AP`']"))
+    page.open(view_address(page.server, page.experiment, "ingredients", chart=True))
+    page.until("lines through the ingredients", lambda: _text_with(page, "AP by what is on"))
+    page.until("an axis", lambda: _text_with(page, "ingredients.simota"))
+    page.screenshot("ingredients")
+
+
 def test_a_runs_page_has_curves_system_metrics_and_the_picture(page: Page) -> None:
     run = f"{page.server}/#/experiments/{page.experiment}/runs/{page.a_seed}"
     page.open(run)

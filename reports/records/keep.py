@@ -1,0 +1,87 @@
+"""A study kept: its finished runs' records in one small archive, from which its report can be rebuilt.
+
+    study.json         the study, to be read
+    records.tar.gz     <study>/study.json and <study>/<run>/…, as below runs/
+    report/            the report, built from the archive
+
+What a repository should not hold stays out: checkpoints, detections, pictures of a dataset, logs, names of
+hosts, and where files lay on the machine that made them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os.path
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from roadmap.record import find_runs, read_json, read_lines, write_atomic
+from roadmap.study import FILE
+
+ARCHIVE = "records.tar.gz"
+_DOCUMENTS = ("recipe.json", "environment.json", "result.json")
+_LINES = ("attempts.jsonl", "metrics.jsonl")
+#: Who and where: of no use to anybody else.
+_LOCAL = {"host": "", "pid": 0}
+
+
+def keep_records(runs: Path, study: str, folder: Path) -> int:
+    """Write the finished runs of a study below ``runs`` to ``folder``; how many there are.
+
+    The same records give the same bytes. Raises ValueError where there is none.
+    """
+    finished = [run for run in find_runs(runs, study) if (run.path / "result.json").exists()]
+    if not finished:
+        raise ValueError(f"no finished runs of {study} below {runs}; nothing to keep")
+    plan = read_json(runs / study / FILE)
+    files = {} if plan is None else {f"{study}/{FILE}": _json(plan)}
+    for run in finished:
+        start = f"{study}/{run.name}"
+        for name in _DOCUMENTS:
+            files[f"{start}/{name}"] = _json(anywhere(read_json(run.path / name)))
+        for name in _LINES:
+            rows = [json.dumps(anywhere(row)) + "\n" for row in read_lines(run.path / name)]
+            files[f"{start}/{name}"] = "".join(rows).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / ARCHIVE, _packed(files))
+    if plan is not None:
+        write_atomic(folder / FILE, _json(plan))
+    return len(finished)
+
+
+def unpack_records(folder: Path, runs: Path) -> str:
+    """Unpack kept records below ``runs``; the study's name. Raises ValueError where ``folder`` keeps none."""
+    try:
+        with tarfile.open(folder / ARCHIVE) as archive:
+            archive.extractall(runs, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise ValueError(f"{folder} keeps no study: {error}; --keep makes such a folder") from error
+    (study,) = [path.name for path in runs.iterdir()]
+    return study
+
+
+def anywhere(value: Any) -> Any:
+    """A JSON value without what only holds on one machine: names of hosts and processes, folders of files."""
+    if isinstance(value, dict):
+        return {k: _LOCAL[k] if k in _LOCAL and v is not None else anywhere(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [anywhere(item) for item in value]
+    return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def _packed(files: dict[str, bytes]) -> bytes:
+    """A tar.gz that knows no time and no owner."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return gzip.compress(plain.getvalue(), 9, mtime=0)

@@ -1,0 +1,65 @@
+"""A kept study: a small archive without anything of the machine, and the same report again."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from reports.__main__ import NO_FINISHED_RUNS, WRONG_USAGE, main
+from reports.build import build_report
+from reports.records.keep import ARCHIVE, anywhere, keep_records
+from roadmap.record import PICTURE
+from tests.reports.factory import write_run, write_study
+
+
+def test_what_is_kept_gives_the_same_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    for folder in write_study(runs, seeds=2, stages=("baseline", "decoupled-head")):
+        (folder / "detections.json").write_text("[]", encoding="utf-8")
+        (folder / PICTURE).write_bytes(b"\xff\xd8")
+    write_run(runs, "simota", state="interrupted")
+    assert main(["--runs", str(runs), "--keep", str(kept), "--no-figures"]) == 0
+    with tarfile.open(kept / ARCHIVE) as archive:
+        names = archive.getnames()
+        content = b"".join(
+            file.read() for member in archive if (file := archive.extractfile(member)) is not None
+        )
+    assert len(names) == 1 + 4 * 5
+    assert not any(name.endswith(("detections.json", PICTURE)) for name in names)
+    assert b"laptop" not in content
+    assert str(tmp_path).encode() not in content
+    ours = build_report(runs, "roadmap", tmp_path / "direct", figures=False).data
+    theirs = json.loads((kept / "report" / "report.json").read_text(encoding="utf-8"))
+    assert theirs["groups"] == json.loads(json.dumps(ours["groups"]))
+    first = (kept / "report" / "report.md").read_bytes()
+    assert main(["--kept", str(kept), "--no-figures"]) == 0
+    assert (kept / "report" / "report.md").read_bytes() == first
+    capsys.readouterr()
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    write_study(tmp_path / "runs", stages=("baseline",))
+    assert keep_records(tmp_path / "runs", "roadmap", tmp_path / "a") == 1
+    keep_records(tmp_path / "runs", "roadmap", tmp_path / "b")
+    assert (tmp_path / "a" / ARCHIVE).read_bytes() == (tmp_path / "b" / ARCHIVE).read_bytes()
+
+
+def test_folders_and_hosts_are_left_out() -> None:
+    told = {"host": "node1", "pid": 7, "command": ["python", "--data", "/home/me/coco"], "slurm": None}
+    assert anywhere(told) == {"host": "", "pid": 0, "command": ["python", "--data", "coco"], "slurm": None}
+    assert anywhere([1.5, "a/b", {"host": None}]) == [1.5, "a/b", {"host": None}]
+
+
+def test_what_cannot_be_kept_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--kept", str(tmp_path)]) == WRONG_USAGE
+    assert "--keep makes such a folder" in capsys.readouterr().err
+    write_run(tmp_path / "runs", "simota", state="interrupted")
+    keep = ["--runs", str(tmp_path / "runs"), "--keep", str(tmp_path / "kept")]
+    assert main(keep) == WRONG_USAGE
+    assert "no finished runs of roadmap" in capsys.readouterr().err
+    assert main([*keep, "--images"]) == WRONG_USAGE
+    assert "leave out --all and --images" in capsys.readouterr().err
+    assert main(["--runs", str(tmp_path / "none"), "--keep", str(tmp_path / "kept")]) == NO_FINISHED_RUNS

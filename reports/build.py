@@ -3,7 +3,7 @@
 report/
     report.md  report.tex  report.json
     <dataset>-<protocol>-<fingerprint>/    one per group of comparable runs
-        table2.md  table2.tex  table2.csv
+        table2.md  table2.tex  table2.csv  table2_as_printed.md  …
         roadmap.png  roadmap.svg  roadmap.pdf  …
 """
 
@@ -21,13 +21,13 @@ from reports.judging.verdicts import Verdict
 from reports.pages import content, latex, markdown, text, webpage
 from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
 from reports.pages.data import as_json
-from reports.pages.section import Section
+from reports.pages.section import Section, shown_tables
 from reports.pages.validation import validation_picture
 from reports.records.collect import Collection, Skipped, collect
 from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
-from reports.tables.caption import deviation_rows, table_caption
+from reports.tables.caption import deviation_rows
 from reports.tables.images import effects_over_images, steps_over_images
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
@@ -88,7 +88,7 @@ def build_report(
     for group in group_runs(study, collection.runs, plan):
         section = make_section(group, out, images)
         if figures:
-            folder = section.folder
+            folder = out / group.slug
             drawn = _draw(section.table, folder, section.effects)
             section = replace(section, figures=drawn, picture=validation_picture(section.table, folder))
         sections.append(section)
@@ -116,7 +116,7 @@ def _draw(table: Table2, folder: Path, effects: Attribution | None) -> tuple[Fig
 
 
 def make_section(group: Group, out: Path, images: bool) -> Section:
-    """A group's table with everything that is said about it, and no figures yet; makes its folder."""
+    """A group's tables with everything that is said about them, and no figures yet; makes its folder."""
     folder = out / group.slug
     folder.mkdir(parents=True, exist_ok=True)
     table = build_table2(group)
@@ -124,19 +124,17 @@ def make_section(group: Group, out: Path, images: bool) -> Section:
     effects = attribute(group)
     if images and effects is not None:
         effects = effects_over_images(group, effects)
-    grid, caption = table2_text.grid(table), table_caption(table)
-    deviations = deviation_rows(group)
-    return Section(group, table, grid, caption, deviations, folder, over_images=over_images, effects=effects)
+    shown, deviations = shown_tables(table, folder), deviation_rows(group)
+    return Section(group, table, shown, deviations, over_images=over_images, effects=effects)
 
 
 def write_section(section: Section) -> list[Path]:
-    """Write a group's main table in every format; its files, those of its figures included."""
-    files = [section.table_file(kind) for kind in ("md", "tex", "csv")]
-    write(files[0], markdown.render([section.main_table], section.folder))
-    write(files[1], latex.table(section.main_table))
-    write(files[2], table2_text.csv_text(section.table))
+    """Write a group's tables in every format; their files, those of its figures included."""
+    tables = {path: body for shown in section.shown for path, body in shown.contents().items()}
+    for path, body in tables.items():
+        write(path, body)
     figures = section.figures + ((section.picture,) if section.picture else ())
-    return files + [path for figure in figures for path in figure.files]
+    return [*tables, *(path for figure in figures for path in figure.files)]
 
 
 def _write_pages(

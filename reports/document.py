@@ -23,7 +23,6 @@ from reports.pages.data import group_json
 from reports.pages.document import Document, document_blocks, summary_blocks
 from reports.records.everything import Everything, groups_of, others, read_everything
 from reports.tables import columns
-from reports.tables.printed import printed_csv
 from reports.tables.remaining import Remaining, measuring_command, remaining
 from reports.tables.spent import Speed, spent, training_speed
 from reports.tables.steps import build_table2
@@ -142,20 +141,8 @@ def _drawing(
 
 
 def _write_tables(document: Document) -> list[Path]:
-    files = []
-    for chapter in document.chapters:
-        for section in chapter.sections:
-            assert chapter.plan is not None
-            table, shown = chapter.plan.tables[0], chapter.shown(section)
-            pages = {
-                "md": markdown.render([shown], section.folder),
-                "tex": latex.table(shown),
-                "csv": printed_csv(section.group.plan, table, section.table),
-            }
-            for kind, page in pages.items():
-                write(chapter.file(section, kind), page)
-                files.append(chapter.file(section, kind))
-    return files + [path for section in document.others for path in write_section(section)]
+    sections = [section for chapter in document.chapters for section in chapter.sections]
+    return [path for section in (*sections, *document.others) for path in write_section(section)]
 
 
 def _data(document: Document) -> dict[str, Any]:

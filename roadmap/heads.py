@@ -50,7 +50,7 @@ def name(variant: str, head: str) -> str:
 
 
 def _label(variant: str, head: str) -> str:
-    return f"{VARIANTS[variant]}, {head} head"
+    return f"{head} head" + ("" if variant == "vanilla" else f", {variant}")
 
 
 def head_arms() -> tuple[Arm, ...]:

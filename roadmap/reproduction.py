@@ -112,7 +112,7 @@ PAPER_FIGURES: tuple[PaperFigure, ...] = (
     PaperFigure(
         "Figure 1",
         "Speed and accuracy of accurate models, size and accuracy of light ones",
-        ("speed_accuracy", "size_accuracy"),
+        ("speed_accuracy", "light_models"),
         "scaling",
     ),
     PaperFigure(

@@ -47,9 +47,15 @@ _ENTRIES = (
     ),
     _Entry(
         "size_accuracy",
-        "Size and accuracy (the paper's Figure 1, bottom)",
+        "Size and accuracy",
         "AP against parameters, with every published point of Tables 2, 3 and 4.",
         tradeoffs.draw_size,
+    ),
+    _Entry(
+        "light_models",
+        "Size and accuracy of the light models (the paper's Figure 1, bottom)",
+        "AP against parameters of the models that the paper compares by size alone, with Table 4's points.",
+        tradeoffs.draw_light,
     ),
     _Entry(
         "training_curves",
@@ -62,7 +68,8 @@ _ENTRIES = (
     _Entry(
         "head_curves",
         "Coupled and decoupled head (the paper's Figure 3)",
-        "AP over training of the first two stages, and the paper's own curves.",
+        "AP over training of YOLOv3 with either head and nothing else of the paper's, and the paper's own "
+        "curves.",
         head_curves.draw,
         curve_sentence,
     ),

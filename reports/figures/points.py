@@ -65,6 +65,11 @@ def size_points() -> tuple[Point, ...]:
     return (*_roadmap("params_m"), *(_named(row, "model", row["params_m"]) for row in rows))
 
 
+def light_points() -> tuple[Point, ...]:
+    """Parameters in millions against AP on val: Table 4, for which the paper prints no latency."""
+    return tuple(_named(row, "model", row["params_m"]) for row in table("table4_tiny_nano"))
+
+
 def stage_rows() -> tuple[str, ...]:
     """Rows of Table 2 that build on each other: all but the first, the starting point by other authors."""
     return tuple(str(row["method"]) for row in table("table2_roadmap")[1:])

@@ -1,4 +1,5 @@
-"""The paper's Figure 1: AP against latency (top) and against size (bottom), all published points and ours.
+"""The paper's Figure 1: AP against latency (top), and against size for the light models (bottom); and against
+size for all. Published points and ours.
 
 Under the paper's conditions ours lie among the published ones. Otherwise they have a panel of their own,
 so that no demo figure stands beside a COCO one.
@@ -8,14 +9,23 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figures.labels import Label, place_labels
-from reports.figures.points import FAMILIES, LINES, ROADMAP, Point, latency_points, size_points, stage_rows
+from reports.figures.points import (
+    FAMILIES,
+    LINES,
+    ROADMAP,
+    Point,
+    latency_points,
+    light_points,
+    size_points,
+    stage_rows,
+)
 from reports.figures.style import BACKGROUND, BLUE, FAINT, darker, limits, new_figure, watermark
 from reports.tables.caption import stamp_line
 from reports.tables.steps import Measured, Row, Table2
@@ -43,20 +53,45 @@ class Ours:
 
 
 def draw_speed(table: Table2) -> Figure | None:
-    """AP against latency of the forward pass, marker area by parameters; None without any latency."""
+    """AP against latency of the forward pass, marker area by parameters; None without any latency.
+
+    Light models are in it only where nothing else was measured: the paper compares their size.
+    """
     conditions = table.latency_conditions
     if conditions is None:
         return None
     dtype = conditions.dtype.replace("float", "FP")
     where = f"{_short(conditions.hardware)}, {dtype}"
     plot = _Plot("latency (ms)", where, "V100, FP16", (8, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400))
-    return _draw(table, _ours(table, "latency"), latency_points(), plot)
+    heavy = _only(table, light=False)
+    shown = heavy if _ours(heavy, "latency") else table
+    return _draw(shown, _ours(shown, "latency"), latency_points(), plot)
 
 
 def draw_size(table: Table2) -> Figure | None:
     """AP against parameters; None when no arm has an AP."""
     plot = _Plot("parameters (M)", ticks=(1, 2, 5, 10, 20, 50, 100), sized=False)
     return _draw(table, _ours(table, "params"), size_points(), plot)
+
+
+def draw_light(table: Table2) -> Figure | None:
+    """AP against parameters of the light models, among those of Table 4; None when no such has an AP."""
+    light = _only(table, light=True)
+    plot = _Plot("parameters (M)", ticks=(1, 2, 3, 4, 5, 6, 8, 10), sized=False)
+    return _draw(light, _ours(light, "params"), light_points(), plot)
+
+
+def _only(table: Table2, light: bool) -> Table2:
+    """The table with the light models alone, or with all others: light are those for which the paper prints
+    a size and no latency.
+    """
+    kept = [row for row in table.rows if _is_light(row) == light]
+    return replace(table, rows=tuple(kept))
+
+
+def _is_light(row: Row) -> bool:
+    paper = row.published
+    return paper is not None and paper.params_m is not None and paper.latency_ms is None
 
 
 @dataclass(frozen=True)

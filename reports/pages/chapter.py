@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.blocks import Block, Code, Details, Figure, Files, Gallery, Heading, Prose, Table, Warn
+from reports.blocks import Block, Code, Details, Figure, Gallery, Heading, Prose, Table, Warn
 from reports.pages.content import reached_blocks, silent_blocks
 from reports.pages.section import Section
 from reports.records.groups import Group
 from reports.tables.digits import digits_grid
 from reports.tables.gains import gains_grid
-from reports.tables.printed import file_name, printed_table
+from reports.tables.printed import printed_table
 from reports.tables.remaining import Remaining, cost_text
 from reports.tables.spent import Speed
 from reports.tables.verdicts import Judged, counts
@@ -54,16 +54,6 @@ class Chapter:
         parts = [f"{len(s.group.arms)} of {rows}: {marked_title(s.group)}" for s in self.sections]
         return "; ".join(parts) or "nothing"
 
-    def shown(self, section: Section) -> Table:
-        """The measured beside the published figures of one section, in the paper's own layout."""
-        assert self.plan is not None
-        return printed_table(section.group.plan, self.plan.tables[0], section.table, section.caption)
-
-    def file(self, section: Section, kind: str) -> Path:
-        """The file of a section's table in a format."""
-        assert self.plan is not None
-        return section.folder / f"{file_name(self.plan.tables[0])}.{kind}"
-
     def blocks(self) -> list[Block]:
         """The part of the page."""
         heading = f"{self.source}: {self.table.title}"
@@ -92,11 +82,11 @@ class Chapter:
     def _measured(self, section: Section) -> list[Block]:
         group = section.group
         mark = f" ({group.mark})" if group.mark else ""
-        kinds = (("Markdown", "md"), ("LaTeX", "tex"), ("CSV", "csv"))
-        files = tuple((name, self.file(section, kind)) for name, kind in kinds)
+        (shown,) = section.shown  # a chapter's plan has this table alone
+        assert shown.printed is not None
         blocks: list[Block] = [Heading(marked_title(group), 3), *map(Warn, section.warnings)]
-        blocks += [self.shown(section), Files("The same table as", files)]
-        last = Table(section.grid, f"Every column{mark}", anchor=f"{group.slug}-{anchor_of(self.source)}-all")
+        blocks += [shown.printed, shown.files("The same table as", printed=True)]
+        last = Table(shown.main.grid, f"Every column{mark}", anchor=shown.main.anchor)
         blocks.append(Details("Every measured column, the last epoch's AP among them", (last,)))
         gains = gains_grid(section.table)
         return [*blocks, Table(gains, f"Gains{mark}")] if gains.rows else blocks

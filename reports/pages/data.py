@@ -26,14 +26,19 @@ def as_json(collection: Collection, sections: Sequence[Section], judged: Sequenc
 
 
 def group_json(section: Section) -> dict[str, Any]:
-    """One group's table, with everything that a reader must know about it."""
-    group = section.group
+    """One group's tables, with everything that a reader must know about them."""
+    group, caption = section.group, section.shown[0].main.caption
     return {
         "dataset": dict(group.dataset), "protocol": group.protocol, "mark": group.mark,
         "comparable_with_paper": group.papers_conditions, "folder": group.slug,
         "warnings": [*group.warnings, *section.table.notes],
-        "caption": [section.caption.headline, *section.caption.sentences, *section.caption.below],
+        "caption": [caption.headline, *caption.sentences, *caption.below] if caption else [],
         "rows": table2_text.records(section.table),
+        "tables": [
+            {"name": shown.part.name, "title": shown.part.planned.title,
+             "rows": [row.label for row in shown.part.table.rows]}
+            for shown in section.shown
+        ],
         "deviations": [vars(d) for d in section.deviations],
         "over_images": _over_images_json(section),
         "effects": effect_records(section.effects) if section.effects else None,

@@ -129,11 +129,14 @@ def _other(section: Section) -> list[Block]:
     """Runs of no table of the paper: their own study's table."""
     group = section.group
     mark = f" ({group.mark})" if group.mark else ""
-    table = replace(section.main_table, anchor=f"{group.study}-{group.slug}", label="")
     blocks: list[Block] = [Heading(f"Study {group.study}: {group.title}{mark}", 3)]
     question = group.plan.question.strip().partition("\n")[0]
     blocks += [Prose(question)] if question else []
-    return [*blocks, *map(Warn, section.warnings), table]
+    blocks += map(Warn, section.warnings)
+    for shown in section.shown:
+        anchor = f"{group.study}-{shown.main.anchor}"
+        blocks += [replace(shown.main, anchor=anchor), shown.files("The same table as")]
+    return blocks
 
 
 def _verdicts(document: Document) -> list[Block]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from reports.blocks import (
     Block,
-    Caption,
     Figure,
     Files,
     Gallery,
@@ -24,9 +21,10 @@ from reports.judging.attribution import Attribution
 from reports.judging.effect_intervals import EFFECT_WORDS
 from reports.judging.gains import WORDS
 from reports.judging.orders import SIGN_RULES
+from reports.pages import latex, markdown
 from reports.records.groups import Group
 from reports.tables import columns as table2_text
-from reports.tables.caption import DeviationRow
+from reports.tables.caption import DeviationRow, further_caption, table_caption
 from reports.tables.effects import (
     PAIRS_NOTE,
     effects_grid,
@@ -37,10 +35,15 @@ from reports.tables.effects import (
 )
 from reports.tables.gains import GAIN_NOTE, gains_grid
 from reports.tables.images import OverImages, image_grid
+from reports.tables.parts import Part, split
+from reports.tables.printed import printed_csv, printed_table
 from reports.tables.steps import Table2, leading
 
 #: Rows that a sheet of paper holds twice.
 SHEET_ROWS = 20
+
+#: Behind a table's file name: the file of the paper's own layout.
+AS_PRINTED = "_as_printed"
 
 #: What the interval over images says.
 OVER_IMAGES = (
@@ -51,49 +54,99 @@ OVER_IMAGES = (
 
 
 @dataclass(frozen=True)
-class Section:
-    """A group's table, in numbers and in text, its caption and deviations, and its figures.
+class Shown:
+    """One of a group's tables, in text and in files.
 
-    folder: where its files lie. picture: validation images of one run, None where no run has any.
-    over_images: gains over validation images, None unless asked for. effects: what its arms say about each
-    ingredient whatever the order, None where they say no more than gains.
+    main: every figure of its rows, with everything a reader must know about them: it can stand alone.
+    printed: the same rows in the paper's own layout, None for a table that the paper does not print.
+    """
+
+    part: Part
+    main: Table
+    printed: Table | None
+    folder: Path
+
+    def file(self, kind: str, printed: bool = False) -> Path:
+        """Its file of a format, or that of the paper's layout."""
+        return self.folder / f"{self.part.name}{AS_PRINTED if printed else ''}.{kind}"
+
+    def contents(self) -> dict[Path, str]:
+        """What its files hold."""
+        part, found = self.part, {}
+        for block, printed in ((self.main, False), (self.printed, True)):
+            if block is not None:
+                found[self.file("md", printed)] = markdown.render([block], self.folder)
+                found[self.file("tex", printed)] = latex.table(block)
+        found[self.file("csv")] = table2_text.csv_text(part.table)
+        if self.printed is not None:
+            plan = part.table.group.plan
+            found[self.file("csv", True)] = printed_csv(plan, part.planned, part.table)
+        return found
+
+    def blocks(self, first: bool) -> list[Block]:
+        """On a page. first: it is the group's first table, which says what all were measured under."""
+        headline = self.main.caption.headline if self.main.caption else ""
+        caption = replace(self.main.caption, below=()) if first and self.main.caption else None
+        blocks: list[Block] = [
+            replace(self.main, caption=caption or further_caption(self.part.table, headline)),
+            self.files("The same table as"),
+        ]
+        if self.printed is not None and self.printed.caption is not None:
+            short = further_caption(self.part.table, self.printed.caption.headline)
+            blocks += [
+                replace(self.printed, caption=short),
+                self.files("In the paper's layout as", printed=True),
+            ]
+        return blocks
+
+    def files(self, text: str, printed: bool = False) -> Files:
+        """Links to its files, or to those of the paper's layout."""
+        kinds = (("Markdown", "md"), ("LaTeX", "tex"), ("CSV", "csv"))
+        return Files(text, tuple((name, self.file(kind, printed)) for name, kind in kinds))
+
+
+def shown_tables(table: Table2, folder: Path) -> tuple[Shown, ...]:
+    """A group's tables, one by one; their files go to ``folder``."""
+    return tuple(_shown(part, folder) for part in split(table))
+
+
+def _shown(part: Part, folder: Path) -> Shown:
+    group, layout = part.table.group, part.planned.layout
+    caption = table_caption(part.table, part.planned.title)
+    brief = leading(part.table, SHEET_ROWS)
+    mark = f" ({group.mark})" if group.mark else ""
+    main = Table(
+        table2_text.grid(part.table),
+        parts=((f"Accuracy{mark}", table2_text.ACCURACY), (f"Size and speed{mark}", table2_text.COST)),
+        anchor=f"{group.slug}-{part.name}",
+        caption=caption,
+        label=f"tab:{group.slug}-{part.name}",
+        brief=None if brief is part.table else table2_text.grid(brief),
+    )
+    if layout is None:
+        return Shown(part, main, None, folder)
+    headline = f"{layout.source} in the layout of the paper (arXiv 2107.08430), measured beside published"
+    as_printed = printed_table(group.plan, part.planned, part.table, replace(caption, headline=headline))
+    return Shown(part, main, as_printed, folder)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group's table in numbers, its parts in text, its deviations and its figures.
+
+    picture: validation images of one run, None where no run has any. over_images: gains over validation
+    images, None unless asked for. effects: what its arms say about each ingredient whatever the order, None
+    where they say no more than gains.
     """
 
     group: Group
     table: Table2
-    grid: Grid
-    caption: Caption
+    shown: tuple[Shown, ...]
     deviations: tuple[DeviationRow, ...]
-    folder: Path
     figures: tuple[Figure, ...] = ()
     picture: Figure | None = None
     over_images: OverImages | None = None
     effects: Attribution | None = None
-
-    @property
-    def table_name(self) -> str:
-        """File name of the main table without its suffix: that of the paper's table that it replays."""
-        sources = {row.published.source if row.published else "" for row in self.table.rows if row.arm}
-        name = re.sub("[^a-z0-9]", "", sources.pop().lower()) if len(sources) == 1 else ""
-        return name or "table"
-
-    def table_file(self, kind: str) -> Path:
-        """The main table's file of a format."""
-        return self.folder / f"{self.table_name}.{kind}"
-
-    @cached_property
-    def main_table(self) -> Table:
-        """The main table, with everything a reader must know about it: it can stand alone."""
-        shown = leading(self.table, SHEET_ROWS)
-        mark = f" ({self.group.mark})" if self.group.mark else ""
-        return Table(
-            self.grid,
-            parts=((f"Accuracy{mark}", table2_text.ACCURACY), (f"Size and speed{mark}", table2_text.COST)),
-            anchor=self.group.slug,
-            caption=self.caption,
-            label=f"tab:{self.group.slug}",
-            brief=None if shown is self.table else table2_text.grid(shown),
-        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -104,11 +157,8 @@ class Section:
         """The part of the page."""
         blocks: list[Block] = [Heading(self.group.title, anchor=f"group-{self.group.slug}")]
         blocks += [Warn(warning) for warning in self.warnings]
-        blocks += [replace(self.main_table, caption=replace(self.caption, below=()))]
-        kinds = (("Markdown", "md"), ("LaTeX", "tex"), ("CSV", "csv"))
-        blocks.append(
-            Files("The same table as", tuple((name, self.table_file(kind)) for name, kind in kinds))
-        )
+        for place, shown in enumerate(self.shown):
+            blocks += shown.blocks(first=place == 0)
         if gains := self._gains():
             blocks += [Heading("Gains, and whether they are more than noise", 3), gains]
             blocks += [Terms(tuple(WORDS.items())), Prose(GAIN_NOTE)]
@@ -129,8 +179,13 @@ class Section:
         mark = f" [{self.group.mark}]" if self.group.mark else ""
         gains = [gains] if (gains := self._gains()) else []
         effects = _effects_tables(self.effects, self.group.mark) if self.effects is not None else []
+        tables: list[Block] = []
+        for shown in self.shown:
+            several = len(self.shown) > 1 and shown.part.planned.title
+            tables += [Heading(shown.part.planned.title, 3)] if several else []
+            tables.append(shown.main)
         warnings = map(Warn, self.warnings)
-        return [Heading(self.group.title + mark), self.main_table, *gains, *effects, *warnings]
+        return [Heading(self.group.title + mark), *tables, *gains, *effects, *warnings]
 
     def _gains(self) -> Table | None:
         grid = gains_grid(self.table)

@@ -11,7 +11,6 @@ import pandas as pd
 from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
-from reports.tables.published import shown_tables
 from reports.tables.steps import LatencyConditions, Table2
 from roadmap.words import counted
 
@@ -29,14 +28,11 @@ class DeviationRow:
     arms: tuple[str, ...]
 
 
-def table_caption(table: Table2) -> Caption:
-    """The caption of the main table."""
+def table_caption(table: Table2, title: str = "") -> Caption:
+    """The caption of one of a group's tables. title: as the study has it, empty where it has none."""
     group = table.group
-    tables = shown_tables(group.plan, [arm.arm for arm in group.arms])
-    titles = [each.title for each in tables if each.title]
-    headline = f"{'; '.join(titles) or f'Study {group.study}: AP, size and speed'}, measured beside published"
     return Caption(
-        headline,
+        f"{title or f'Study {group.study}: AP, size and speed'}, measured beside published",
         mark_sentence(group),
         _said(
             dataset_sentence(group.dataset),
@@ -57,6 +53,13 @@ def table_caption(table: Table2) -> Caption:
         ),
         deviation_list(group),
     )
+
+
+def further_caption(table: Table2, headline: str) -> Caption:
+    """The caption of a table that stands on a page behind another of the same group."""
+    mark = table.group.mark
+    short = f"{mark.upper()}: not comparable with the paper's COCO figures." if mark else ""
+    return Caption(headline, short, ("Conditions are those of the group's first table.",))
 
 
 def _said(*sentences: str) -> tuple[str, ...]:

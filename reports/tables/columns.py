@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.grid import NOTHING, Cell, Column, Grid
 from reports.records.groups import Group
-from reports.tables.steps import Measured, Row, Table2, row_plans
+from reports.tables.steps import Measured, Row, Table2
 
 BEST, LAST = "AP best epoch (%)", "AP last epoch (%)"
 PARAMS, GFLOPS, LATENCY, FPS = "Params (M)", "GFLOPs", "Latency (ms)", "FPS"
@@ -98,7 +98,7 @@ def _columns(table: Table2) -> list[_Spec]:
     paper = "paper, COCO" if table.group.mark else "paper"
     full = any(_differ(r.params, r.params_full) or _differ(r.gflops, r.gflops_full) for r in table.rows)
     model = "trained" if full else "measured"
-    has_gain = any(plan.previous for plan in row_plans(table.group))
+    has_gain = any(row.previous for row in table.rows)
     specs = [_Spec(BEST, ours, "measured", lambda r: r.ap_best, ap_text)]
     if has_gain:
         specs.append(_Spec(BEST, "gain", "measured", lambda r: r.gain, gain_text))

@@ -65,11 +65,10 @@ def printed_table(
 
     plan: the study. measured: the runs of one group, None for the published figures alone.
     """
+    place = f"{measured.group.slug}-" if measured else ""
+    name = f"{place}{file_name(table)}-printed"
     return blocks.Table(
-        printed_grid(plan, table, measured),
-        anchor=f"{measured.group.slug}-{file_name(table)}" if measured else file_name(table),
-        caption=caption,
-        label=f"tab:{measured.group.slug}-{file_name(table)}" if measured else f"tab:{file_name(table)}",
+        printed_grid(plan, table, measured), anchor=name, caption=caption, label=f"tab:{name}"
     )
 
 

@@ -22,7 +22,7 @@ from roadmap.protocols import FINE_TUNE, IMAGENET, Deviation, deviations
 from roadmap.recipe import Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
-from roadmap.study import Setting, Study, write_study
+from roadmap.study import Arm, PublishedRow, Setting, Study, write_study
 from slurm.ownership import whose
 from yolox_core.config import annotation_file, needs_masks
 from yolox_core.seal import is_pytorch_file
@@ -195,22 +195,34 @@ def checkpoint_identity(file: Path) -> str:
 
 
 def arm_rows(study: Study) -> list[dict[str, Any]]:
-    """What ``--list`` shows: the arms in order and what the paper printed; empty columns are left out."""
-    rows = [
-        {
-            "arm": arm.name,
-            "against": arm.against or None,
-            "paper AP": arm.paper.ap if arm.paper else None,
-            "paper gain": arm.paper.gain if arm.paper else None,
-            "paper params (M)": arm.paper.params_m if arm.paper else None,
-            "paper GFLOPs": arm.paper.gflops if arm.paper else None,
-            "what": arm.summary or None,
-            "companions": "; ".join(f"{c.field}={c.value!r}" for c in arm.companions) or None,
-        }
-        for arm in study.arms
-    ]
-    known = [key for key in rows[0] if any(row[key] is not None for row in rows)]
+    """What ``--list`` shows: every row of the study's tables, with what the paper printed for it; what the
+    paper has from others has no arm. Empty columns are left out.
+    """
+    tables = [row for table in study.tables for row in table.rows] or list(study.names)
+    listed = [row if isinstance(row, PublishedRow) else study.find(row) for row in dict.fromkeys(tables)]
+    rows = [_listed(row) for row in listed]
+    known = [key for key in rows[0] if key == "arm" or any(row[key] is not None for row in rows)]
     return [{key: row[key] for key in known} for row in rows]
+
+
+def _listed(row: Arm | PublishedRow) -> dict[str, Any]:
+    """A row as plain values."""
+    arm, paper = row if isinstance(row, Arm) else None, row.paper
+    companions = "; ".join(f"{c.field}={c.value!r}" for c in arm.companions) if arm else ""
+    return {
+        "arm": arm.name if arm else None,
+        "row": row.label or None,
+        "table": paper.source if paper else None,
+        "against": (arm.against if arm else "") or None,
+        "paper AP": paper.ap if paper else None,
+        "paper gain": paper.gain if paper else None,
+        "paper params (M)": paper.params_m if paper else None,
+        "paper GFLOPs": paper.gflops if paper else None,
+        "paper latency (ms)": paper.latency_ms if paper else None,
+        "paper FPS": round(paper.fps, 1) if paper and paper.fps else None,
+        "what": (arm.summary if arm else "published") or None,
+        "companions": companions or None,
+    }
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:

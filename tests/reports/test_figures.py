@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from reports.figures import catalogue, curves, head_curves, roadmap, tradeoffs
-from reports.figures.points import latency_points, size_points
+from reports.figures.points import latency_points, light_points, size_points
 from reports.figures.style import COLUMN, SERIES, drawing, save
 from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import curve_conditions, curve_sentence
 from reports.tables.steps import Table2, build_table2
+from roadmap.study import write_study as plan_study
+from studies.scaling import STUDY as SCALING
 from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
 
 DRAW = {
@@ -256,7 +259,19 @@ def test_the_papers_curves_are_in_the_figure(table: Table2) -> None:
     assert figure is not None
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     assert max(lines["decoupled head, paper"].get_ydata()) == pytest.approx(39.64)
-    assert max(lines["coupled (YOLO) head, paper"].get_ydata()) == pytest.approx(38.4892)
+    assert max(lines["coupled head, paper"].get_ydata()) == pytest.approx(38.4892)
+
+
+def test_figure_3_is_of_recipes_whatever_the_study_and_its_arms_are_called(runs: Path) -> None:
+    """The end-to-end detector of the same head is none of the two."""
+    coupled = stage_recipe("baseline", DEMO_HERE, SHAPES)
+    end_to_end = replace(coupled, ingredients=replace(coupled.ingredients, nms_free=True))
+    for arm, recipe in (("mine", coupled), ("other", end_to_end)):
+        write_run(runs, arm, study="yolo", recipe=recipe)
+    with drawing():
+        figure = head_curves.draw(build_table2(group_runs("yolo", collect(runs, "yolo").runs)[0]))
+    assert figure is not None
+    assert [line.get_label() for line in figure.axes[0].lines] == ["coupled head, measured"]
 
 
 def test_the_scatter_shows_how_far_latency_spread_over_the_repeats(runs: Path) -> None:
@@ -267,6 +282,27 @@ def test_the_scatter_shows_how_far_latency_spread_over_the_repeats(runs: Path) -
     (whisker,) = [c for c in figure.axes[0].containers if getattr(c, "has_xerr", False)]
     (segment,) = whisker.lines[2][0].get_segments()
     np.testing.assert_allclose(segment[:, 0], (9.7, 10.8))
+
+
+def test_light_models_are_compared_by_size_among_themselves(runs: Path) -> None:
+    """The paper prints a size and no latency for them: Figure 1 has them in its lower panel alone."""
+    plan_study(runs / "scaling", SCALING)
+    for arm, ap in (("yolox-nano", 20.0), ("yolox-tiny", 25.0), ("yolox-s", 30.0)):
+        write_run(runs, arm, study="scaling", ap=ap)
+    table = build_table2(group_runs("scaling", collect(runs, "scaling").runs)[0])
+    with drawing():
+        light, speed = tradeoffs.draw_light(table), tradeoffs.draw_speed(table)
+        assert tradeoffs.draw_light(table_of(write_run(runs, "simota").parents[1])) is None
+    assert light is not None
+    assert speed is not None
+    assert sorted(y for _, y in _dots(light.axes[0])) == [20.0, 25.0]
+    assert [y for _, y in _dots(speed.axes[0])] == [30.0]
+    assert len(light_points()) == 5
+
+
+def _dots(axes: Axes) -> list[tuple[float, float]]:
+    drawn = [each for each in axes.collections if isinstance(each, PathCollection)]
+    return [(float(x), float(y)) for each in drawn for x, y in np.asarray(each.get_offsets())]
 
 
 def test_all_published_points_are_drawn() -> None:

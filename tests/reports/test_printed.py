@@ -150,5 +150,5 @@ def test_shrunk_models_have_their_full_size_between(tmp_path: Path) -> None:
 
 def test_it_can_be_referred_to(heads: Table2) -> None:
     plan = heads.group.plan
-    assert printed_table(plan, plan.tables[0]).label == "tab:table1"
-    assert printed_table(plan, plan.tables[0], heads).label == f"tab:{heads.group.slug}-table1"
+    assert printed_table(plan, plan.tables[0]).label == "tab:table1-printed"
+    assert printed_table(plan, plan.tables[0], heads).label == f"tab:{heads.group.slug}-table1-printed"

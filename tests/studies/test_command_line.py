@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from roadmap.paper import table
+from roadmap.study import Study
 from studies.command.cli import main
+from studies.heads import STUDY as HEADS
 from studies.roadmap import STUDY
+from studies.scaling import STUDY as SCALING
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
@@ -69,8 +73,33 @@ def test_looking_imports_nothing_heavy(module: str, arguments: list[str]) -> Non
 
 def test_list_as_json() -> None:
     rows = json.loads(call("studies.roadmap", "--list", "--json").stdout)
-    assert [row["arm"] for row in rows][:2] == ["baseline", "decoupled-head"]
-    assert [row["paper AP"] for row in rows] == [38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
+    assert [row["arm"] for row in rows][:3] == [None, "baseline", "decoupled-head"]
+    assert [row["paper AP"] for row in rows] == [44.3, 38.5, 39.6, 42.0, 42.9, 45.0, 47.3, 46.5]
+    assert rows[0]["row"] == "YOLOv3-ultralytics", "a row of the paper's that no arm trains"
+
+
+@pytest.mark.parametrize("study", [HEADS, SCALING], ids=lambda study: study.name)
+def test_the_list_has_every_row_of_the_papers_tables_with_its_figures(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(study, ["--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    columns = {"ap": "paper AP", "params_m": "paper params (M)", "gflops": "paper GFLOPs"}
+    found = {
+        source: [
+            tuple(row.get(column) for column in columns.values()) for row in rows if row["table"] == source
+        ]
+        for source in ("Table 1", "Table 3", "Table 4")
+    }
+    printed = {
+        source: [tuple(row.get(key) for key in columns) for row in table(name)]
+        for source, name in (
+            ("Table 1", "table1_end_to_end"), ("Table 3", "table3_yolov5"), ("Table 4", "table4_tiny_nano")
+        )
+    }  # fmt: skip
+    expected = {source for source in printed if any(found[source])}
+    assert expected == ({"Table 1"} if study is HEADS else {"Table 3", "Table 4"})
+    assert {s: found[s] for s in expected} == {s: printed[s] for s in expected}
 
 
 def test_dry_run_as_json(tmp_path: Path) -> None:

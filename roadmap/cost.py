@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from roadmap.recipe import Recipe
-from yolox_core.config import Ingredients, ModelConfig
+from yolox_core.config import DARKNETS, Ingredients, ModelConfig
 
 #: DarkNet53: residual blocks and channels of the five stages (arXiv 1804.02767, Table 1).
 DARKNET_BLOCKS = (1, 2, 8, 8, 4)
@@ -102,7 +102,7 @@ def training_flops(recipe: Recipe) -> float:
 
 def convolutions(model: ModelConfig, ingredients: Ingredients) -> Iterator[Conv]:
     """Every convolution of the detector, backbone first."""
-    if model.backbone == "darknet53":
+    if model.backbone in DARKNETS:
         channels = yield from _darknet53_fpn(model)
     else:
         channels = yield from _csp_darknet_pafpn(model)

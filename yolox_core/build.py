@@ -12,7 +12,7 @@ from yolox_core.assigners.ota import OTAAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.coding import AnchorCoding, Coding, PointCoding
-from yolox_core.config import Ingredients, ModelConfig, TrainConfig
+from yolox_core.config import DARKNETS, Ingredients, ModelConfig, TrainConfig
 from yolox_core.detector import Detector
 from yolox_core.models.csp_darknet import CSPDarknet
 from yolox_core.models.darknet53 import DarkNet53
@@ -68,8 +68,9 @@ def build_detector(model: ModelConfig, ingredients: Ingredients) -> Detector:
 
 
 def _build_body(model: ModelConfig) -> tuple[nn.Module, nn.Module]:
-    if model.backbone == "darknet53":
-        darknet = DarkNet53(model.depth, model.width, model.activation)
+    if model.backbone in DARKNETS:
+        as_timm = model.backbone == "darknet53-timm"
+        darknet = DarkNet53(model.depth, model.width, model.activation, as_timm=as_timm)
         return darknet, FeaturePyramid(darknet.channels, model.activation)
     csp = CSPDarknet(model.depth, model.width, model.activation, model.depthwise)
     return csp, PathAggregation(csp.channels, model.depth, model.activation, model.depthwise)

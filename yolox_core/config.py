@@ -35,11 +35,13 @@ YOLOV3_ANCHORS: AnchorShapes = (
     ((116, 90), (156, 198), (373, 326)),
 )
 
-Backbone = Literal["darknet53", "csp-darknet"]
+Backbone = Literal["darknet53", "csp-darknet", "darknet53-timm"]
 Activation = Literal["leaky_relu", "silu"]
 SimotaGeometry = Literal["box-or-center", "center"]
 CostSolver = Literal["simota", "ota"]
 BACKBONES: tuple[str, ...] = get_args(Backbone)
+#: Both DarkNet53s: YOLOv3's, and with what timm's has different, for weights from there.
+DARKNETS: tuple[Backbone, ...] = ("darknet53", "darknet53-timm")
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 SIMOTA_GEOMETRIES: tuple[str, ...] = get_args(SimotaGeometry)
 COST_SOLVERS: tuple[str, ...] = get_args(CostSolver)

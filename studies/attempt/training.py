@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from roadmap.protocols import IMAGENET
 from roadmap.recipe import Run
 from studies.attempt.data import RunData, photographs
 from studies.attempt.share import data_workers
@@ -25,7 +26,8 @@ from yolox_core.config import Ingredients, TrainConfig
 from yolox_core.data.coco import CocoDataset
 from yolox_core.data.loader import TrainStream, training_side
 from yolox_core.deploy.folded_norms import unfold_norms
-from yolox_core.deploy.weights import load_official
+from yolox_core.deploy.imagenet import ImagenetReport, load_imagenet
+from yolox_core.deploy.weights import LoadReport, load_official
 from yolox_core.detector import Detector
 from yolox_core.training.checkpoint import CheckpointStore
 from yolox_core.training.distributed import World
@@ -108,8 +110,10 @@ def build_for_training(run: Run, weights: Path | None, data: RunData, world: Wor
     """The recipe's detector on the world's device: random weights of the run's seed, or those of a file."""
     torch.manual_seed(run.seed)
     detector = build_detector(run.recipe.model, run.recipe.ingredients)
-    if run.recipe.training.pretrained and weights is not None:
-        report = load_official(detector, weights)
+    pretrained = run.recipe.training.pretrained
+    if pretrained and weights is not None:
+        load = load_imagenet if pretrained.startswith(IMAGENET) else load_official
+        report: ImagenetReport | LoadReport = load(detector, weights)
         log.info("%s", report)
         if report.folded:
             detector.to(world.device)

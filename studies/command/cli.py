@@ -98,8 +98,9 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     start.add_argument(
         "--imagenet-weights",
         metavar="FILE",
-        help="DarkNet53 weights for the arms that the paper starts from ImageNet; without, they start from "
-        "scratch and every figure says so",
+        help="DarkNet53 weights for the arms that the paper starts from ImageNet: Darknet's "
+        "darknet53.conv.74, timm's or mmdetection's (docs/data.md); without, they start from scratch and "
+        "every figure says so",
     )
     how = parser.add_argument_group("how to run it")
     how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")

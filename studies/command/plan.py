@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from roadmap.datasets import describe_dataset, find_splits, resolve_dataset
 from roadmap.fitting import fitted
 from roadmap.planned import Inputs, write_planned
 from roadmap.protocols import FINE_TUNE, IMAGENET, Deviation, deviations
-from roadmap.recipe import Run
+from roadmap.recipe import Recipe, Run
 from roadmap.record import RunFolder
 from roadmap.settings import choose_protocol
 from roadmap.study import Arm, PublishedRow, Setting, Study, write_study
 from slurm.ownership import whose
-from yolox_core.config import annotation_file, needs_masks
+from yolox_core.config import ModelConfig, annotation_file, needs_masks
 from yolox_core.seal import is_pytorch_file
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,9 @@ def make_plan(study: Study, options: argparse.Namespace, command: str = "", coco
         )
     if root is not None and splits is not None:
         _check_masks([name for name, r, _ in recipes if needs_masks(r.ingredients, r.training)], root, splits)
+    if options.imagenet_weights and weights is not None:
+        backbones = _Backbones(weights)
+        recipes = [(name, backbones.put_into(recipe), reference) for name, recipe, reference in recipes]
     held = [(name, recipe, deviations(recipe, reference)) for name, recipe, reference in recipes]
     planned = tuple(
         Planned(run, RunFolder(runs / run.study / run.name), deviating)
@@ -115,6 +118,31 @@ def _check_masks(arms: list[str], root: Path, splits: tuple[str, str]) -> None:
             "give its annotations a segmentation (polygons or run-length codes), or leave Copy-Paste out: "
             "--only with the other arms, or --set training.augmentation.copy_paste=0"
         )
+
+
+class _Backbones:
+    """Models with the backbone that a file's ImageNet weights are for; the file is read once per model."""
+
+    def __init__(self, weights: Path) -> None:
+        self._weights = weights
+        self._suited: dict[ModelConfig, ModelConfig] = {}
+
+    def put_into(self, recipe: Recipe) -> Recipe:
+        """A recipe that starts from ImageNet with its model so; others as they are. Raises ValueError for a
+        model that the weights do not fit.
+        """
+        if not recipe.training.pretrained:
+            return recipe
+        from yolox_core.deploy.imagenet import suited_model
+
+        if (model := recipe.model) not in self._suited:
+            try:
+                self._suited[model] = suited_model(model, self._weights)
+            except ValueError as error:
+                raise ValueError(f"--imagenet-weights: {error}") from error
+            if (backbone := self._suited[model].backbone) != model.backbone:
+                log.info("%s: model.backbone becomes %s, a deviation", self._weights.name, backbone)
+        return replace(recipe, model=self._suited[model])
 
 
 def find_data(options: argparse.Namespace, coco: str = "") -> tuple[Path | None, tuple[str, str] | None]:
@@ -158,7 +186,9 @@ def make_setting(
         raise ValueError(
             f"--protocol {protocol.name} goes on from a checkpoint: give --weights FILE, or choose another"
         )
-    identity = checkpoint_identity(weights) if weights else ""
+    identity = ""
+    if weights is not None:
+        identity = file_identity(weights) if options.imagenet_weights else checkpoint_identity(weights)
     return Setting(
         protocol,
         dataset,

@@ -69,7 +69,10 @@ def test_one_setting_is_changed_and_nothing_else(assignment: str, field: str, va
         ("training.multiscale=640", "training.multiscale must be a list, not 640"),
         ("training.multiscale=[320,640,832]", "training.multiscale must be a list of 2"),
         ("training.multiscale=[320,650]", "training.multiscale[1] must be a multiple of 32, not 650"),
-        ("model.backbone=vgg", "model.backbone must be one of 'darknet53', 'csp-darknet', not 'vgg'"),
+        (
+            "model.backbone=vgg",
+            "model.backbone must be one of 'darknet53', 'csp-darknet', 'darknet53-timm', not 'vgg'",
+        ),
         ("augmentation.mixup=1.5", "training.augmentation.mixup must be at most 1, not 1.5"),
         ("epochs=50", "unknown key 'epochs'; did you mean training.epochs?"),
         ("training.epoch=50", "unknown key 'training.epoch'; did you mean training.epochs?"),

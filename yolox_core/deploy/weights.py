@@ -180,7 +180,11 @@ def official_keys(detector: Detector) -> dict[str, str]:
 def unofficial_parts(detector: Detector) -> tuple[str, ...]:
     """Parts of the detector that the official code does not have; their tensors keep our names."""
     own = (CoupledHead, OneToOneHead)
-    return tuple(name for name, part in detector.named_children() if isinstance(part, own))
+    return tuple(
+        name
+        for name, part in detector.named_children()
+        if isinstance(part, own) or (isinstance(part, DarkNet53) and part.as_timm)
+    )
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:

@@ -12,9 +12,13 @@ NORM_EPS, NORM_MOMENTUM = 1e-3, 0.03
 
 
 def activation(name: str) -> nn.Module:
-    """``leaky_relu`` (slope 0.1, as DarkNet) or ``silu``. Raises ValueError for another name."""
+    """``leaky_relu`` (slope 0.1, as DarkNet), ``flat_leaky_relu`` (0.01, as in timm's DarkNet53)
+    or ``silu``. Raises ValueError for another name.
+    """
     if name == "leaky_relu":
         return nn.LeakyReLU(0.1, inplace=True)
+    if name == "flat_leaky_relu":
+        return nn.LeakyReLU(0.01, inplace=True)
     if name == "silu":
         return SiLU()
     raise ValueError(f"activation must be leaky_relu or silu, not {name!r}")

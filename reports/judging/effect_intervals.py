@@ -75,6 +75,11 @@ def effect_interval(
     return Interval(mean - half, mean + half, level, "t, noise of all arms pooled")
 
 
+def interval_freedom(arms: int, seeds: int) -> float:
+    """Degrees of freedom behind :func:`effect_interval` of so many arms and, two or more, seeds."""
+    return seeds - 1 if seeds >= SMALLEST_BOOTSTRAP else (arms - 1) * (seeds - 1)
+
+
 def half_width(weights: Floats, seeds: int, noise: Noise, level: float = LEVEL, of: int = 1) -> float:
     """Half the width of an effect's t interval; ``of``: how many of them are to hold at once (Bonferroni)."""
     quantile = _quantile(1 - (1 - level) / of, noise.freedom)

@@ -28,6 +28,7 @@ from slurm.site import load_site
 from studies.attempt.stopping import FAILED, INTERRUPTED, StopRequest
 from studies.command.cluster import no_cluster_here, submit_study
 from studies.command.plan import Plan, arm_rows, folder_arguments, make_plan, plan_rows, write_plan
+from studies.command.power import power_of, power_text
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,10 @@ def main(study: Study, arguments: Sequence[str] | None = None, command: str = ""
         if is_main_process() and not options.dry_run:
             write_plan(plan)
         if site is not None:
-            return submit_study(plan, site, options)
+            status = submit_study(plan, site, options)
+            if options.dry_run and not options.json:
+                print(power_text(power_of(plan)))
+            return status
         if options.dry_run:
             return _dry_run(plan, options.json)
         return _run_here(plan, options)
@@ -233,6 +237,7 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
     rows = plan_rows(plan)
     total = sum(row["training_flops"] for row in rows if row["state"] != "finished")
     recipe = plan.planned[0].run.recipe
+    power = power_of(plan)
     if as_json:
         document = {
             "study": plan.study.name,
@@ -240,6 +245,7 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
             "dataset": asdict(recipe.dataset),
             "runs": rows,
             "training_flops_to_do": total,
+            "power": power,
         }
         print(json.dumps(document, indent=1))
         return 0
@@ -260,9 +266,10 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
     print(
         f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and "
         f"{counted(data.val_images, 'validation image')}, {counted(data.num_classes, 'class')}.\n"
-        f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image).\n"
-        "Nothing was run."
+        f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image)."
     )
+    print(power_text(power))
+    print("\nNothing was run.")
     return 0
 
 

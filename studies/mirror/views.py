@@ -118,7 +118,7 @@ def _scatter(x: str, y: str) -> dict[str, Any]:
 def _parallel(params: Sequence[str], metric: str) -> dict[str, Any]:
     """One line per run through its parameters to a figure."""
     axes = {"selectedParams": list(params), "selectedMetrics": [metric], "showAllRuns": True}
-    return {**_chart("parallel", "PARALLEL"), **axes, "displayName": f"{metric} by what is on"}
+    return {**_chart("parallel", "PARALLEL"), **axes}
 
 
 def _chart(uuid: str, kind: str) -> dict[str, Any]:

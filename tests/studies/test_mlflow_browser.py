@@ -173,9 +173,10 @@ def test_the_ingredients_view_sorts_by_ap_and_draws_what_is_on(page: Page) -> No
     page.open(view_address(page.server, page.experiment, "ingredients"))
     page.until("seven arms", lambda: _text_with(page, "7 matching runs"))
     page.until("column AP", lambda: _box(page, ".ag-header-cell[col-id='metrics.`AP`']"))
+    assert _names(page) == sorted(STAGE_NAMES, key=lambda stage: -page.metrics[stage]["AP"])
     page.open(view_address(page.server, page.experiment, "ingredients", chart=True))
-    page.until("lines through the ingredients", lambda: _text_with(page, "AP by what is on"))
-    page.until("an axis", lambda: _text_with(page, "ingredients.simota"))
+    page.until("lines of all arms", lambda: _text_with(page, "Showing all runs"))
+    page.until("an axis per ingredient", lambda: _text_with(page, "ingred...simota"))
     page.screenshot("ingredients")
 
 

@@ -250,6 +250,7 @@ def _listed(row: Arm | PublishedRow) -> dict[str, Any]:
         "paper GFLOPs": paper.gflops if paper else None,
         "paper latency (ms)": paper.latency_ms if paper else None,
         "paper FPS": round(paper.fps, 1) if paper and paper.fps else None,
+        "paper extra time (%)": paper.extra_time if paper else None,
         "what": (arm.summary if arm else "published") or None,
         "companions": companions or None,
     }

@@ -167,7 +167,7 @@ def _seen_elsewhere(sides: Sequence[_Found], claim: Claim, epoch: str) -> Elsewh
     grouped = [_by_conditions(run for run, _ in side.others) for side in sides]
     best: tuple[tuple[int, str], Elsewhere] | None = None
     for key in sorted(grouped[0].keys() & grouped[1].keys()):
-        chosen = [_one_recipe(group[key]) for group in grouped]
+        chosen = [_one_recipe(side.arm, group[key]) for side, group in zip(sides, grouped, strict=True)]
         first, second = (next(iter(side.values())).recipe for side in chosen)
         if start_refusal(first, second, (starts[0], starts[1])):
             continue
@@ -190,7 +190,9 @@ def _by_conditions(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunR
     return groups
 
 
-def _one_recipe(runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
-    """Runs of the newest recipe by seed: figures of two recipes are not averaged."""
-    newest = max(runs, key=lambda r: (r.finished, r.recipe_hash)).recipe_hash
-    return _newest_by_seed(run for run in runs if run.recipe_hash == newest)
+def _one_recipe(arm: Side, runs: Sequence[RunRecord]) -> dict[int, RunRecord]:
+    """Runs of one recipe by seed, the one that is nearest the paper's, then the newest: figures of two
+    recipes are not averaged, and one may be of an arm of another study, which differs on purpose.
+    """
+    nearest = max(runs, key=lambda r: (-len(arm.differences(r.recipe)), r.finished, r.recipe_hash))
+    return _newest_by_seed(run for run in runs if run.recipe_hash == nearest.recipe_hash)

@@ -37,6 +37,7 @@ from reports.tables.gains import GAIN_NOTE, gains_grid
 from reports.tables.images import OverImages, image_grid
 from reports.tables.parts import Part, split
 from reports.tables.printed import printed_csv, printed_table
+from reports.tables.step_time import STEP_NOTE, step_grid
 from reports.tables.steps import Table2, leading
 
 #: Rows that a sheet of paper holds twice.
@@ -162,6 +163,8 @@ class Section:
         if gains := self._gains():
             blocks += [Heading("Gains, and whether they are more than noise", 3), gains]
             blocks += [Terms(tuple(WORDS.items())), Prose(GAIN_NOTE)]
+        if steps := self._steps():
+            blocks += [Heading("Training time", 3), steps, Prose(STEP_NOTE)]
         if self.over_images is not None:
             blocks += _over_images(self.over_images)
         if self.effects is not None:
@@ -178,6 +181,7 @@ class Section:
         """What a terminal shows of it."""
         mark = f" [{self.group.mark}]" if self.group.mark else ""
         gains = [gains] if (gains := self._gains()) else []
+        steps = [steps] if (steps := self._steps()) else []
         effects = _effects_tables(self.effects, self.group.mark) if self.effects is not None else []
         tables: list[Block] = []
         for shown in self.shown:
@@ -185,12 +189,17 @@ class Section:
             tables += [Heading(shown.part.planned.title, 3)] if several else []
             tables.append(shown.main)
         warnings = map(Warn, self.warnings)
-        return [Heading(self.group.title + mark), *tables, *gains, *effects, *warnings]
+        return [Heading(self.group.title + mark), *tables, *gains, *steps, *effects, *warnings]
 
     def _gains(self) -> Table | None:
         grid = gains_grid(self.table)
         mark = f" ({self.group.mark})" if self.group.mark else ""
         return Table(grid, f"Gains{mark}") if grid.rows else None
+
+    def _steps(self) -> Table | None:
+        grid = step_grid(self.table)
+        mark = f" ({self.group.mark})" if self.group.mark else ""
+        return Table(grid, f"Training time{mark}") if grid else None
 
     def _deviations(self) -> Grid:
         rows = [(d.field, d.here, d.paper, ", ".join(d.arms) or "all") for d in self.deviations]

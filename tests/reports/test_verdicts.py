@@ -34,6 +34,7 @@ from roadmap.study import Arm, Study, record_of
 from studies.heads import STUDY as HEADS
 from studies.roadmap import STUDY as ROADMAP
 from studies.scaling import STUDY as SCALING
+from yolox_core.config import AssignerConfig
 
 DECOUPLED = find_claim("table2/decoupled-head")  # +1.1, and +0.47 at the last epoch
 NMS_FREE = find_claim("table2/nms-free")  # -0.8
@@ -356,6 +357,18 @@ def test_another_dataset_gives_a_direction_and_no_verdict() -> None:
     assert len(result.direction.gain.values) == 3
     assert result.direction.gain.mean == pytest.approx(1.05)
     assert result.direction.word == SAME_DIRECTION
+
+
+def test_an_arm_that_differs_on_purpose_gives_no_direction_in_the_stages_place() -> None:
+    """SimOTA's choices in a study of their own have the stage's ingredients too."""
+    simota = recipe_of("simota", SHAPES)
+    other = replace(simota, model=replace(simota.model, assigner=AssignerConfig(candidates=20)))
+    runs = [record(recipe_of("multi-positives", SHAPES), seed, 30.0) for seed in range(3)]
+    runs += [record(simota, seed, 32.0 + 0.1 * seed) for seed in range(3)]
+    runs += [record(other, seed, 25.0, finished="2027-01-01T00:00:00+00:00") for seed in range(3)]
+    result = judged(runs, find_claim("table2/simota"))
+    assert result.direction is not None
+    assert result.direction.gain.mean == pytest.approx(2.1)
 
 
 def test_a_dataset_of_cocos_size_is_not_coco() -> None:

@@ -1,0 +1,118 @@
+"""What OTA costs beside SimOTA: per assignment and per training step, in turn, in one run.
+
+    python -m benchmarks.transport [--model yolox-s] [--batch 4] [--size 640] [--rounds 10] [--device cuda]
+
+The paper drops OTA because solving its transport problem takes 25 % more training time (§2.1). Here both are
+ours (assigner.solver): the same predictions for the assignment; the same images, objects and first weights
+for the step, each side's trainer in a process of its own on a CPU. What share of a step the assignment is
+depends on the device: a CPU is slow at convolutions, so that its share is small there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.crowd import CODING, make_priors, make_raw, make_targets, on_device
+from benchmarks.in_turn import Measured, run_in_turn
+from benchmarks.processes import Maker, run_processes_in_turn
+from benchmarks.training_step import make_batch
+from roadmap.paper import OTA_EXTRA_TIME
+from yolox_core.assigners.ota import OTAAssigner
+from yolox_core.assigners.simota import SimOTAAssigner
+from yolox_core.build import build_detector
+from yolox_core.config import YOLOX_INGREDIENTS, AssignerConfig, TrainConfig, model_config
+from yolox_core.structures import Prediction
+from yolox_core.training.allocator import keep_freed_memory
+from yolox_core.training.checkpoint import CheckpointStore
+from yolox_core.training.distributed import World
+from yolox_core.training.loop import Hooks, Trainer
+
+
+def make_assignments(batch: int, size: int, device: str) -> dict[str, Callable[[], object]]:
+    """Both assigners on the same half-trained predictions."""
+    generator = torch.Generator().manual_seed(0)
+    priors = make_priors(size)
+    targets = make_targets(generator, batch, size)
+    made = make_raw(generator, priors, targets)
+    priors, targets, (raw, objectness, classes) = on_device(priors, targets, made, device)
+    prediction = Prediction(CODING.decode(raw, priors), raw, objectness, classes)
+    sides = {"SimOTA": SimOTAAssigner(), "OTA": OTAAssigner()}
+    return {name: lambda side=side: side(priors, prediction, targets) for name, side in sides.items()}  # type: ignore[misc]
+
+
+def make_step(solver: str, model: str, batch: int, size: int, device: str) -> Callable[[], object]:
+    """Our trainer's own step with one of the solvers."""
+    keep_freed_memory()
+    torch.manual_seed(0)
+    config = replace(model_config(model), assigner=AssignerConfig(solver=solver))  # type: ignore[arg-type]
+    world = World(0, 1, 0, torch.device("cuda", 0)) if device == "cuda" else World()
+    trainer = Trainer(
+        build_detector(config, YOLOX_INGREDIENTS),
+        TrainConfig(batch_size=batch, image_size=size),
+        images=1000 * batch,
+        world=world,
+        store=CheckpointStore(Path(tempfile.gettempdir())),
+        hooks=Hooks(
+            batches=lambda epoch, iteration: iter(()), side=lambda e, i: size, evaluate=lambda m, e: {}
+        ),
+    )
+    trainer.model.train()
+    data = make_batch(batch, size)
+    return lambda: trainer.step(data, 10, 0)
+
+
+def print_extra(title: str, results: dict[str, Measured]) -> None:
+    """Medians of both, and the median over the rounds of what OTA takes longer in the same round."""
+    print(f"{title}; {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name, result in results.items():
+        low, high = min(result.seconds), max(result.seconds)
+        memory = "" if result.memory is None else f"  peak memory {result.memory:.0f} MB"
+        spread = f"({1000 * low:.1f}–{1000 * high:.1f})"
+        print(f"  {name:<7} median {1000 * result.median:8.1f} ms {spread}{memory}")
+    pairs = zip(results["OTA"].seconds, results["SimOTA"].seconds, strict=True)
+    ratios = Measured([ota / simota for ota, simota in pairs])
+    print(f"  OTA / SimOTA: time {ratios.median:.3f}, {100 * (ratios.median - 1):+.1f} %")
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    torch.set_num_threads(options.threads)
+    where = f"batch {options.batch} at {options.size} px on {options.device}"
+    sides = make_assignments(options.batch, options.size, options.device)
+    print_extra(f"assignment, {where}", run_in_turn(sides, options.rounds, device=options.device))
+    shape = (options.model, options.batch, options.size, options.device)
+    if options.device == "cuda":  # one process: two contexts would share the GPU's time
+        steps = {name: make_step(name.lower(), *shape) for name in sides}
+        results = run_in_turn(steps, options.rounds, warmup=5, device="cuda")
+    else:
+        makers: dict[str, tuple[Maker, tuple[object, ...]]] = {
+            name: (make_step, (name.lower(), *shape)) for name in sides
+        }
+        results = run_processes_in_turn(makers, options.rounds, 2, options.threads)
+    print_extra(f"training step of {options.model}, {where}", results)
+    print(f"  the paper, on its GPUs: +{OTA_EXTRA_TIME:g} % of the training time")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.transport",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="yolox-s", help="a named model")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, default=640, help="input side in pixels")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

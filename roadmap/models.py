@@ -43,7 +43,7 @@ def model_arm(name: str, against: str = "") -> Arm:
         return model_recipe(name, setting.protocol, setting.dataset)
 
     summary = f"tested at {input_size(name)} px"
-    return Arm(name, recipe, _printed(name), against, published_model(name), summary)
+    return Arm(name, recipe, printed_name(name), against, published_model(name), summary)
 
 
 #: The small and the standard models, by size, and the roadmap's own: its stage with SimOTA.
@@ -73,7 +73,7 @@ def model_tables() -> tuple[Table, ...]:
     DarkNet53's AP on COCO val stands in Table 2 alone; Table 6 has it on test-dev.
     """
     light = tuple(_other(row, _RIVALS[row]) if row in _RIVALS else row for row, _ in _LIGHT)
-    rivals = {name: _printed(name).replace("YOLOX", "YOLOv5") for name in STANDARD}
+    rivals = {name: printed_name(name).replace("YOLOX", "YOLOv5") for name in STANDARD}
     standard = tuple(row for name in STANDARD for row in (_other(rivals[name], name), name))
     sizes = ("ap", "params_m", "gflops")
     return (
@@ -98,10 +98,10 @@ def _layout(
     source: str, rows: Sequence[str | PublishedRow], figures: Sequence[str], against: Mapping[str, str]
 ) -> Layout:
     names = [row.label if isinstance(row, PublishedRow) else row for row in rows]
-    return listed(source, ("Models",), {name: (_printed(name),) for name in names}, figures, against)
+    return listed(source, ("Models",), {name: (printed_name(name),) for name in names}, figures, against)
 
 
-def _printed(name: str) -> str:
+def printed_name(name: str) -> str:
     """A model's name as the paper prints it: ``YOLOX-Nano``, ``YOLOX-DarkNet53``."""
     family, _, size = name.partition("-")
     if family != "yolox":

@@ -133,6 +133,16 @@ def published_model(name: str) -> Published:
     raise ValueError(f"no model {name!r} in Tables 2 to 4; choose one of: {names}")
 
 
+def published_augmentation(model: str, scale: tuple[float, float], extra: str) -> Published:
+    """A row of Table 5, by what its first columns print. Raises ValueError for a row that is not there."""
+    for row in table("table5_augmentation"):
+        jitter = row["scale_jitter_min"], row["scale_jitter_max"]
+        if (row["model"], jitter, row["extra_augmentation"] or "") == (model, scale, extra):
+            assert isinstance(row["ap"], float)
+            return Published("Table 5", row["ap"])
+    raise ValueError(f"no row {model!r}, {scale}, {extra!r} in Table 5")
+
+
 def _cell(text: str) -> str | float | None:
     if text == "":
         return None

@@ -157,10 +157,11 @@ COCO_2017 = DatasetConfig("COCO 2017", "", 80, 118287, 5000, coco=True)
 
 
 def scaled_model(model: ModelConfig, protocol: Protocol, dataset: DatasetConfig) -> ModelConfig:
-    """A model for a dataset's classes, as small as the protocol wants it."""
+    """A model for a dataset's classes, no deeper and no wider than the protocol wants it."""
     model = replace(model, num_classes=dataset.num_classes)
     if protocol.scale is not None:
-        model = replace(model, depth=protocol.scale[0], width=protocol.scale[1])
+        depth, width = protocol.scale
+        model = replace(model, depth=min(model.depth, depth), width=min(model.width, width))
     if protocol.head_width is not None:
         model = replace(model, head_width=protocol.head_width)
     return model

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from roadmap.augmentation import augmentation_arms, augmentation_table
 from roadmap.heads import head_arms, head_table
 from roadmap.models import model_arms, model_tables
 from roadmap.stages import roadmap_arms, roadmap_table
@@ -21,6 +22,7 @@ _MAKERS: tuple[Callable[[], Study], ...] = (
     lambda: Study("roadmap", "", roadmap_arms(), (roadmap_table(),), noun="stage"),
     lambda: Study("heads", "", head_arms(), (head_table(),)),
     lambda: Study("scaling", "", model_arms(), model_tables(), noun="model"),
+    lambda: Study("augmentation", "", augmentation_arms(), (augmentation_table(),)),
 )
 
 

@@ -7,14 +7,15 @@ Who judges the claims is ``reports/judging/verdicts.py``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
-from roadmap.models import model_recipe
 from roadmap.paper import Published, table
-from roadmap.protocols import COCO_2017, IMAGENET, PAPER
+from roadmap.protocols import IMAGENET
 from roadmap.recipe import Recipe, flatten, recipe_from_json, to_json
 from roadmap.reproduction import paper_studies
 from roadmap.study import ArmRecord, PublishedRow, StudyRecord, record_of
@@ -30,12 +31,13 @@ CURVE_EPOCHS = (50, 100, 200)
 class Side:
     """One side of a comparison.
 
-    recipe: the paper's, whole. mixup: the arm is about MixUp being on or off; None where it is not.
+    recipe: the paper's, whole. about: further fields that the comparison is about, dotted; a run is one of
+    this side only with the recipe's own values of them.
     """
 
     name: str
     recipe: Recipe
-    mixup: bool | None = None
+    about: tuple[str, ...] = ()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -46,12 +48,15 @@ class Side:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The fields that make a run one of this arm whatever its protocol and dataset."""
-        return {k: v for k, v in self.settings.items() if k == "model.name" or k.startswith("ingredients.")}
+        return {
+            k: v
+            for k, v in self.settings.items()
+            if k == "model.name" or k.startswith("ingredients.") or k in self.about
+        }
 
     def matches(self, recipe: Mapping[str, Any]) -> bool:
         """Whether a run's flattened recipe is of this arm, whatever its protocol and dataset."""
-        mixup = bool(recipe.get("training.augmentation.mixup"))
-        return self.mixup in (None, mixup) and all(recipe.get(k) == v for k, v in self.identity.items())
+        return all(recipe.get(k) == v for k, v in self.identity.items())
 
     def differences(self, recipe: Mapping[str, Any]) -> tuple[str, ...]:
         """Fields in which a flattened recipe differs from the paper's."""
@@ -104,7 +109,7 @@ def paper_claims() -> tuple[Claim, ...]:
     found: list[Claim] = []
     for study in paper_studies():
         _add(found, study_claims(record_of(study)))
-    _add(found, (*_table5(), *_table6()))
+    _add(found, _table6())
     return tuple(sorted(found, key=lambda claim: (not claim.source.startswith("Table"), claim.source)))
 
 
@@ -144,27 +149,19 @@ def find_claim(key: str) -> Claim:
     raise ValueError(f"unknown claim {key!r}; choose one of: {', '.join(c.key for c in paper_claims())}")
 
 
-def _augmented(name: str, mixup: float, scale: tuple[float, float]) -> Side:
-    """A named model with another MixUp probability and Mosaic scale."""
-    recipe = model_recipe(name, PAPER, COCO_2017)
-    augmentation = replace(recipe.training.augmentation, mixup=mixup, mosaic_scale=scale)
-    recipe = replace(recipe, training=replace(recipe.training, augmentation=augmentation))
-    label = f"{name}, scale {scale[0]}–{scale[1]}{', MixUp' if mixup else ''}"
-    return Side(label, recipe, bool(mixup))
-
-
 def study_claims(study: StudyRecord) -> tuple[Claim, ...]:
     """What the paper says of a study's arms: every gain over an arm that it sets another against, every
     distance to a published row that names the arm as its rival, where the paper prints both, and how far
     apart two of its curves are on the way.
     """
-    found = []
+    sides, found = _sides(study), []
     for arm in study.arms:
         for other in filter(None, (arm.against, *arm.also)):
             before = study.find(other)
             if before is not None and before.paper and arm.paper:
-                found.append(_gain_claim(before, arm, arm.paper.gain if other == arm.against else None))
-                found += _curve_claims(before, arm)
+                printed = arm.paper.gain if other == arm.against else None
+                found.append(_gain_claim(before, arm, printed, sides))
+                found += _curve_claims(before, arm, sides)
     rows = (row for each in study.tables for row in each.rows)
     for row in (row for row in rows if isinstance(row, PublishedRow)):
         rival = study.find(row.rival)
@@ -172,11 +169,13 @@ def study_claims(study: StudyRecord) -> tuple[Claim, ...]:
             key = f"{_slug(row.paper)}/{rival.name}-{row.label.lower()}"
             words = f"from {row.label} (published, {row.paper.ap}) to {rival.name}"
             gain = _distance(row.paper, rival.paper)
-            found.append(_claim(key, words, gain, rival, row.paper.ap))
+            found.append(_claim(key, words, gain, rival, row.paper.ap, sides))
     return tuple(claim for claim in found if claim is not None)
 
 
-def _gain_claim(before: ArmRecord, arm: ArmRecord, printed: float | None) -> Claim | None:
+def _gain_claim(
+    before: ArmRecord, arm: ArmRecord, printed: float | None, sides: Mapping[str, Side]
+) -> Claim | None:
     """The gain of an arm over another; where the paper prints none, between two figures of one table."""
     assert before.paper is not None
     assert arm.paper is not None
@@ -186,12 +185,12 @@ def _gain_claim(before: ArmRecord, arm: ArmRecord, printed: float | None) -> Cla
             return None
         key += f"-from-{before.name}"
     gain = _distance(before.paper, arm.paper) if printed is None else printed
-    claim = _claim(key, f"from {before.name} to {arm.name}", gain, arm, _side(before))
+    claim = _claim(key, f"from {before.name} to {arm.name}", gain, arm, sides.get(before.name), sides)
     distances = _distances(before.paper, arm.paper)
     return claim and replace(claim, gain_last=distances[max(distances)] if distances else None)
 
 
-def _curve_claims(before: ArmRecord, arm: ArmRecord) -> list[Claim | None]:
+def _curve_claims(before: ArmRecord, arm: ArmRecord, sides: Mapping[str, Side]) -> list[Claim | None]:
     """The distance of two of the paper's curves at some epochs on the way."""
     assert before.paper is not None
     assert arm.paper is not None
@@ -199,7 +198,8 @@ def _curve_claims(before: ArmRecord, arm: ArmRecord) -> list[Claim | None]:
     found = []
     for epoch in (each for each in CURVE_EPOCHS if each in distances):
         words = f"from {before.name} to {arm.name} after {epoch} of {max(distances)} epochs"
-        claim = _claim(f"figure3/epoch-{epoch}", words, distances[epoch], arm, _side(before))
+        key = f"figure3/epoch-{epoch}"
+        claim = _claim(key, words, distances[epoch], arm, sides.get(before.name), sides)
         found.append(claim and replace(claim, source="Figure 3", epoch=epoch, rounding=0.0))
     return found
 
@@ -211,20 +211,35 @@ def _distances(before: Published, after: Published) -> dict[int, float]:
 
 
 def _claim(
-    key: str, words: str, gain: float | None, after: ArmRecord, before: Side | float | None
+    key: str,
+    words: str,
+    gain: float | None,
+    after: ArmRecord,
+    before: Side | float | None,
+    sides: Mapping[str, Side],
 ) -> Claim | None:
     """A claim, unless the paper lacks a figure, prints no difference, or the recipe cannot be read."""
-    side = _side(after)
+    side = sides.get(after.name)
     if not gain or before is None or side is None or after.paper is None:
         return None
     return Claim(key, after.paper.source, f"{gain:+.1f} AP {words}", gain, before, side)
 
 
-def _side(arm: ArmRecord) -> Side | None:
-    try:
-        return Side(arm.name, recipe_from_json(arm.reference))
-    except ValueError:  # of another version of the code
-        return None
+def _sides(study: StudyRecord) -> dict[str, Side]:
+    """The arms whose recipes can be read, by name. What tells those apart that have one model and the same
+    ingredients is what they are about.
+    """
+    sides: dict[str, Side] = {}
+    for arm in study.arms:
+        with suppress(ValueError):  # of another version of the code
+            sides[arm.name] = Side(arm.name, recipe_from_json(arm.reference))
+    alike: dict[str, list[Side]] = {}
+    for side in sides.values():
+        alike.setdefault(json.dumps(side.identity), []).append(side)
+    for group in alike.values():
+        about = tuple(k for k, v in group[0].settings.items() if any(o.settings[k] != v for o in group))
+        sides |= {side.name: replace(side, about=about) for side in group}
+    return sides
 
 
 def _distance(before: Published, after: Published) -> float | None:
@@ -234,46 +249,6 @@ def _distance(before: Published, after: Published) -> float | None:
 def _slug(paper: Published) -> str:
     """``Table 2`` as it begins a key: ``table2``."""
     return paper.source.lower().replace(" ", "")
-
-
-def _table5() -> tuple[Claim, ...]:
-    rows = {
-        (str(r["model"]), _number(r["scale_jitter_min"]), str(r["extra_augmentation"] or "")): _number(
-            r["ap"]
-        )
-        for r in table("table5_augmentation")
-    }
-    light, wide = (0.5, 1.5), (0.1, 2.0)
-    nano = _gain(rows["YOLOX-Nano", 0.5, ""], rows["YOLOX-Nano", 0.1, "MixUp"])
-    large = _gain(rows["YOLOX-L", 0.1, "MixUp"], rows["YOLOX-L", 0.1, ""])
-    paste = _gain(rows["YOLOX-L", 0.1, "Copypaste"], rows["YOLOX-L", 0.1, ""])
-    return (
-        Claim(
-            "table5/nano-weaker",
-            "Table 5",
-            f"{nano:+.1f} AP for YOLOX-Nano from MixUp and scale 0.1–2.0 to no MixUp and scale 0.5–1.5",
-            nano,
-            _augmented("yolox-nano", 1.0, wide),
-            _augmented("yolox-nano", 0.0, light),
-        ),
-        Claim(
-            "table5/large-mixup",
-            "Table 5",
-            f"{large:+.1f} AP for YOLOX-L with MixUp",
-            large,
-            _augmented("yolox-l", 0.0, wide),
-            _augmented("yolox-l", 1.0, wide),
-        ),
-        Claim(
-            "table5/large-copypaste",
-            "Table 5",
-            f"{paste:+.1f} AP for YOLOX-L with copy-paste",
-            paste,
-            None,
-            None,
-            unmeasurable="copy-paste needs instance masks, which this project does not read",
-        ),
-    )
 
 
 def _table6() -> tuple[Claim, ...]:

@@ -15,6 +15,7 @@ from roadmap.record import find_runs
 from roadmap.stages import STAGE_NAMES, stage_arm
 from roadmap.study import Study
 from studies.attempt.data import open_data
+from studies.augmentation import STUDY as AUGMENTATION
 from studies.command.cli import main
 from studies.command.folders import _prepare
 from tests.yolox_core.data_folders import box, gradient, write_split
@@ -156,6 +157,34 @@ def test_a_run_opens_the_splits_it_was_planned_with_and_records_them(tmp_path: P
     recorded = chosen.summary()["val"]
     assert recorded["split"] == "test"
     assert recorded["annotations"] == str(root / "test" / "_annotations.coco.json")
+
+
+@pytest.mark.parametrize("mask", [None, [], [[8, 6, 38, 6, 38, 36]], {"size": [48, 64], "counts": "X"}])
+def test_copy_paste_is_refused_where_there_are_no_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mask: Any
+) -> None:
+    """While planning where no annotation has one, else when the run opens its data; other arms run."""
+    root = _roboflow(tmp_path / "mine", {"train": 6, "valid": 2})
+    file = root / "train" / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = mask
+    file.write_text(json.dumps(content))
+    words = ["--data", str(root), "--protocol", "small", "--launcher", "local", "--dry-run"]
+    assert main(AUGMENTATION, [*words, "--only", "yolox-l-mixup"]) == 0
+    if mask:
+        assert main(AUGMENTATION, words) == 0
+    else:
+        with pytest.raises(SystemExit):
+            main(AUGMENTATION, words)
+        said = capsys.readouterr().err
+        assert "yolox-l-copy-paste: Copy-Paste cuts objects out by their masks, and" in said
+        assert "or leave Copy-Paste out: --only with the other arms" in said
+    if isinstance(mask, list) and mask:
+        assert open_data(root, None, World(), masks=True).train.mask(0, 0) is not None
+    else:
+        with pytest.raises(ValueError, match=r"6 of 6 objects in .* have no mask, more than the allowed 5%"):
+            open_data(root, None, World(), masks=True)
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason="no blood cells beside the checkout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -18,7 +19,7 @@ import torch
 from tests.yolox_core.data_folders import ArraySource, gradient, make_dataset, objects
 from yolox_core.augmentation.pipelines import Pipeline, strong_pipeline, weak_pipeline
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, empty_targets
-from yolox_core.config import TrainConfig
+from yolox_core.config import AugmentationConfig, TrainConfig
 from yolox_core.data import loader
 from yolox_core.data.batch import Batch, pad_targets
 from yolox_core.data.coco import CocoDataset
@@ -120,6 +121,25 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_others(data: Coco
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_batches(data: CocoDataset, workers: int) -> None:
     _assert_same(_stream(data, 5), _stream(data, 5, workers=workers))
+
+
+def test_workers_paste_the_same_objects(tmp_path: Path) -> None:
+    """Masks reach them with the dataset."""
+    make_dataset(tmp_path)
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + width, y, x, y + height]]
+    file.write_text(json.dumps(content))
+    masked = CocoDataset(tmp_path, "train2017", masks=True)
+    pasting = replace(
+        CONFIG, epochs=1, closing_epochs=0, augmentation=AugmentationConfig(copy_paste=1.0, mixup=0.0)
+    )
+    one = list(_stream(masked, 5, pasting))
+    _assert_same(one, _stream(masked, 5, pasting, workers=1))
+    plain = list(_stream(masked, 5, replace(pasting, augmentation=AugmentationConfig(mixup=0.0))))
+    assert any(not torch.equal(a.images, b.images) for a, b in zip(one, plain, strict=True))
 
 
 @pytest.mark.parametrize(("epoch", "iteration"), [(0, 1), (1, 0), (1, 1), (2, 1), (1, 2), (3, 0)])

@@ -81,13 +81,6 @@ PAPER_TABLES: tuple[PaperTable, ...] = (
         "Table 5",
         "Effects of data augmentation under different model sizes",
         "table5_augmentation",
-        {
-            "model": "Models",
-            "scale_jitter_min": "Scale jitter from",
-            "scale_jitter_max": "to",
-            "extra_augmentation": "Extra augmentation",
-            "ap": "AP (%)",
-        },
     ),
     PaperTable(
         "Table 6",

@@ -112,8 +112,14 @@ def steps(runs: str, data: str) -> tuple[Step, ...]:
             "Label assignment beside the official code",
             ("-m", "benchmarks.assignment", "--device", "cuda"),
             ("-m", "benchmarks.assignment", "--size", "128", "--rounds", "2"),
-            90,
+            60,
             needs=("official code",),
+        ),
+        Step(
+            "OTA beside SimOTA, per assignment and per training step (the paper: 25 % more training time)",
+            ("-m", "benchmarks.transport", "--device", "cuda", "--batch", "16", "--rounds", "30"),
+            ("-m", "benchmarks.transport", "--size", "64", "--rounds", "1", "--model", "yolox-nano"),
+            60,
         ),
         Step(
             "Loss, forward and backward, beside the official code",

@@ -26,7 +26,11 @@ def effects_grid(found: Attribution) -> Grid | None:
     columns += [Column("", "Word", "l"), Column("Gain (AP)", "alone"), Column("Gain (AP)", "taken from all")]
     columns += [Column("Gain (AP)", "paper's order, here")] if exact else []
     columns += [Column("Gain (AP)", "paper, COCO")]
-    columns += [Column("Share of spread", "alone"), Column("Share of spread", "in all")] if exact else []
+    columns += (
+        [Column("Share of spread", "main effect"), Column("Share of spread", "with interactions")]
+        if exact
+        else []
+    )
     rows = []
     for item in found.ingredients:
         row = [Cell(item.label, kind="label"), *_effect(item.mean, images), _word(item.mean)]
@@ -146,6 +150,7 @@ def effect_records(found: Attribution) -> dict[str, Any]:
     """The same as plain JSON, unrounded."""
     return {
         "factors": list(found.arms.factors), "arms": list(found.names), "seeds": list(found.seeds),
+        "combinations": [[f for f in found.arms.factors if f in one] for one in found.arms.combinations],
         "exact": found.arms.complete, "total": found.total,
         "noise_sd": found.noise.sd if found.noise else None,
         "ingredients": [_record(item) for item in found.ingredients],

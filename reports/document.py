@@ -136,8 +136,14 @@ def _drawing(
             folder.mkdir(parents=True, exist_ok=True)
             if found := draw_all(build_table2(group), folder, figure.drawn):
                 drawn.append((marked_title(group), found))
+    published: tuple[Figure, ...] = ()
+    if not drawn and out is not None:
+        from reports.figures.catalogue import draw_published
+
+        (out / "published").mkdir(exist_ok=True)
+        published = draw_published(out / "published", figure.drawn)
     command = measuring_command(plan, plan.arms)
-    return Drawing(figure, tuple(drawn), (), _about(figure.source, judged), command)
+    return Drawing(figure, tuple(drawn), published, _about(figure.source, judged), command)
 
 
 def _write_tables(document: Document) -> list[Path]:

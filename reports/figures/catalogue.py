@@ -24,6 +24,7 @@ class _Entry:
     text: str
     draw: Callable[[Table2], Figure | None]
     more: Callable[[Group], str] = lambda group: ""
+    published: Callable[[], Figure] | None = None
 
 
 #: In the place of the first, for arms that do not build on each other.
@@ -44,6 +45,7 @@ _ENTRIES = (
         "Whiskers: upright, standard deviation over seeds; lying, 5th to 95th percentile of the repeats "
         "(measured points). The latency axis of published figures is logarithmic.",
         tradeoffs.draw_speed,
+        published=tradeoffs.published_speed,
     ),
     _Entry(
         "size_accuracy",
@@ -56,6 +58,7 @@ _ENTRIES = (
         "Size and accuracy of the light models (the paper's Figure 1, bottom)",
         "AP against parameters of the models that the paper compares by size alone, with Table 4's points.",
         tradeoffs.draw_light,
+        published=tradeoffs.published_light,
     ),
     _Entry(
         "training_curves",
@@ -72,6 +75,7 @@ _ENTRIES = (
         "curves.",
         head_curves.draw,
         curve_sentence,
+        head_curves.published,
     ),
 )
 
@@ -141,6 +145,18 @@ def draw_all(
                 text = entry.text + entry.more(table.group) + note
                 conditions = short_caption(table.group)
                 drawn.append(blocks.Figure(entry.name, entry.title, text, conditions, files))
+    return tuple(drawn)
+
+
+def draw_published(folder: Path, only: Collection[str]) -> tuple[blocks.Figure, ...]:
+    """Draw the paper's own figures of these names, for want of anything measured; files go to ``folder``."""
+    drawn = []
+    with drawing():
+        for entry in _ENTRIES:
+            if entry.name in only and entry.published is not None:
+                files = save(entry.published(), folder, entry.name)
+                said = "Published figures alone; nothing was measured."
+                drawn.append(blocks.Figure(f"published-{entry.name}", entry.title, "", said, files))
     return tuple(drawn)
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.curves import Curve, curves, plot
-from reports.figures.style import FAINT, INK, from_zero, new_figure, watermark
+from reports.figures.style import FAINT, INK, PUBLISHED_ALONE, from_zero, new_figure, watermark
 from reports.judging.claims import Side
 from reports.tables.caption import curve_conditions, stamp_line
 from reports.tables.steps import Table2
@@ -55,6 +55,16 @@ def draw(table: Table2) -> Figure | None:
     bottom.set_xlabel(f"share of training (%)\nabove: of {counted(round(epochs), 'epoch')}, below: of {last}")
     top.legend(loc="best")
     bottom.legend(loc="lower right")
+    return figure
+
+
+def published() -> Figure:
+    """The paper's curves alone."""
+    figure, (axes,) = new_figure(2.6, PUBLISHED_ALONE)
+    _paper(axes)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("AP (%), COCO val")
+    axes.legend(loc="lower right")
     return figure
 
 

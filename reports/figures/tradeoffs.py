@@ -26,7 +26,16 @@ from reports.figures.points import (
     size_points,
     stage_rows,
 )
-from reports.figures.style import BACKGROUND, BLUE, FAINT, darker, limits, new_figure, watermark
+from reports.figures.style import (
+    BACKGROUND,
+    BLUE,
+    FAINT,
+    PUBLISHED_ALONE,
+    darker,
+    limits,
+    new_figure,
+    watermark,
+)
 from reports.tables.caption import stamp_line
 from reports.tables.steps import Measured, Row, Table2
 
@@ -62,7 +71,7 @@ def draw_speed(table: Table2) -> Figure | None:
         return None
     dtype = conditions.dtype.replace("float", "FP")
     where = f"{_short(conditions.hardware)}, {dtype}"
-    plot = _Plot("latency (ms)", where, "V100, FP16", (8, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400))
+    plot = replace(_SPEED, ours=where)
     heavy = _only(table, light=False)
     shown = heavy if _ours(heavy, "latency") else table
     return _draw(shown, _ours(shown, "latency"), latency_points(), plot)
@@ -77,8 +86,17 @@ def draw_size(table: Table2) -> Figure | None:
 def draw_light(table: Table2) -> Figure | None:
     """AP against parameters of the light models, among those of Table 4; None when no such has an AP."""
     light = _only(table, light=True)
-    plot = _Plot("parameters (M)", ticks=(1, 2, 3, 4, 5, 6, 8, 10), sized=False)
-    return _draw(light, _ours(light, "params"), light_points(), plot)
+    return _draw(light, _ours(light, "params"), light_points(), _LIGHT)
+
+
+def published_speed() -> Figure:
+    """The published points of :func:`draw_speed` alone."""
+    return _alone(latency_points(), _SPEED)
+
+
+def published_light() -> Figure:
+    """The published points of :func:`draw_light` alone."""
+    return _alone(light_points(), _LIGHT)
 
 
 def _only(table: Table2, light: bool) -> Table2:
@@ -103,6 +121,20 @@ class _Plot:
     paper: str = ""
     ticks: tuple[int, ...] = ()
     sized: bool = True
+
+
+_SPEED = _Plot("latency (ms)", "", "V100, FP16", (8, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400))
+_LIGHT = _Plot("parameters (M)", ticks=(1, 2, 3, 4, 5, 6, 8, 10), sized=False)
+
+
+def _alone(published: Sequence[Point], plot: _Plot) -> Figure:
+    figure, (axes,) = new_figure(3.6, PUBLISHED_ALONE)
+    _published_frame(axes, published, plot)
+    axes.set_xlabel(_axis(plot.quantity, plot.paper))
+    labels = _without_numbers(_published(axes, published, plot))
+    _legend(figure, published, "", "")
+    place_labels(axes, labels)
+    return figure
 
 
 def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot: _Plot) -> Figure | None:
@@ -236,7 +268,7 @@ def _area(params_m: float, plot: _Plot) -> float:
 
 
 def _legend(figure: Figure, points: Sequence[Point], ours: str, key: str) -> None:
-    handles = [Line2D([], [], color=BLUE, marker="o", ls="", label=ours)]
+    handles = [Line2D([], [], color=BLUE, marker="o", ls="", label=ours)] if ours else []
     present = {p.family for p in points}
     for family, (color, marker) in FAMILIES.items():
         if family in present:
@@ -246,8 +278,8 @@ def _legend(figure: Figure, points: Sequence[Point], ours: str, key: str) -> Non
         hollow.set_label("hollow: test-dev")
         handles.append(hollow)
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=3, handlelength=1.0, title=key, title_fontsize=7,
-        alignment="left", columnspacing=0.6, handletextpad=0.4, borderpad=0.2,
+        handles=handles, loc="outside lower center", ncols=3, handlelength=1.0, title=key or None,
+        title_fontsize=7, alignment="left", columnspacing=0.6, handletextpad=0.4, borderpad=0.2,
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class Chapter:
         if self.left is None or not self.left.arms:
             return []
         names = ", ".join(arm.name for arm in self.left.arms)
-        what = "All of it" if len(self.left.arms) == len(self.plan.arms if self.plan else ()) else names
+        what = "all of it" if len(self.left.arms) == len(self.plan.arms if self.plan else ()) else names
         cost = cost_text(sum(self.left.costs.values()), self.speed)
         return [
             Prose(

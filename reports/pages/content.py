@@ -126,7 +126,7 @@ def silent_blocks(judged: Sequence[Judged]) -> list[Block]:
     """The claims that no run speaks about, folded."""
     others = [item.best for item in judged if not item.touched]
     lines = tuple(f"{statement(v)} ({v.claim.source}): {v.reason}" for v in others)
-    more = counted(len(others), "more claim")
+    more = counted(len(others), "more claim" if len(others) < len(judged) else "claim")
     return [Details(f"{more} that no run here speaks about", (Items(lines),))] if others else []
 
 

@@ -136,7 +136,12 @@ def _other(section: Section) -> list[Block]:
     for shown in section.shown:
         anchor = f"{group.study}-{shown.main.anchor}"
         blocks += [replace(shown.main, anchor=anchor), shown.files("The same table as")]
-    return blocks
+    more = ("Figures, gains and effects are in the study's own report: ", Code(_own_report(group.study)))
+    return [*blocks, Prose(more)]
+
+
+def _own_report(study: str) -> str:
+    return f"python -m reports --study {study}"
 
 
 def _verdicts(document: Document) -> list[Block]:

@@ -267,7 +267,7 @@ def _block(block: Block, folder: Path) -> list[str]:
         case Heading():
             command = (r"\section*", r"\section*", r"\subsection*")[min(block.level, 3) - 1]
             listed = rf"\addcontentsline{{toc}}{{subsection}}{{{escape(block.text)}}}"
-            return [rf"{command}{{{escape(block.text)}}}", *([listed] if block.anchor else [])]
+            return [rf"{command}{{\raggedright {escape(block.text)}}}", *([listed] if block.anchor else [])]
         case Contents():
             return [r"\tableofcontents"]
         case Prose():

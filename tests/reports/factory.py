@@ -211,10 +211,15 @@ def _latency(stage: str, seed: int, protocol: str) -> float:
     return (row["latency_ms"] or 0.0) * (1.1 if protocol == "paper" else 2.0) + 0.1 * (seed % 3)
 
 
-def _deviations(recipe: Recipe, stage: str) -> list[dict[str, Any]]:
-    if stage not in STAGE_NAMES:
-        return []
-    found = deviations(recipe, stage_recipe(stage, find_protocol("paper"), COCO))
+def _deviations(recipe: Recipe, name: str) -> list[dict[str, Any]]:
+    if name in STAGE_NAMES:
+        reference = stage_recipe(name, find_protocol("paper"), COCO)
+    else:
+        arms = [arm for study in paper_studies() for arm in study.arms if arm.name == name]
+        if not arms:
+            return []
+        reference = replace(arms[0].reference(), dataset=COCO)
+    found = deviations(recipe, reference)
     return [{"field": d.field, "paper": d.paper, "here": d.here} for d in found]
 
 

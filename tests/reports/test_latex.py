@@ -10,8 +10,11 @@ import pytest
 
 from reports.blocks import Caption, Details, Heading, Items, Prose, Table, Terms, Warn
 from reports.build import Report
+from reports.document import build_document
 from reports.grid import Cell, Column, Grid
 from reports.pages import latex
+from roadmap.reproduction import PAPER_FIGURES, PAPER_TABLES
+from tests.reports.factory import COCO, write_arms
 
 pytestmark = [
     pytest.mark.latex,
@@ -52,6 +55,23 @@ def test_a_report_compiles_without_overfull_lines(
     assert "63.72" in text
     if name == "demo_report":
         assert "DEMO, NOT COCO" in " ".join(text.split())
+
+
+def test_the_document_of_all_tables_compiles_without_overfull_lines(tmp_path: Path) -> None:
+    """Measured under the paper's conditions and as a demo, whose tables are the widest, and not at all."""
+    runs = tmp_path / "runs"
+    write_arms(runs, "heads", ("vanilla-coupled", "vanilla-decoupled"), protocol="paper", dataset=COCO)
+    write_arms(runs, "heads", ("vanilla-coupled", "end-to-end-coupled"), seeds=2)
+    write_arms(runs, "roadmap", ("simota", "nms-free"), seeds=2)
+    report = build_document(runs)
+    for _ in range(2):  # the second time with page numbers in the contents
+        log = compile_latex(report.out / "report.tex")
+    assert "Overfull" not in log
+    text = " ".join(text_of(report.out / "report.pdf").split())
+    for each in (*PAPER_TABLES, *PAPER_FIGURES):
+        assert text.count(f"{each.source}: {each.title[:20]}") >= 2, "in the contents, and above its part"
+    assert "DEMO, NOT COCO" in text
+    assert "python -m studies.scaling --only yolox-s" in text, "an option keeps both its hyphens"
 
 
 def test_a_fragment_fits_a_two_column_page(paper_report: Report, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_emphasis_survives(name: str, blocks: list[Block], tmp_path: Path) -> No
     expected = {
         "html": "some prose with <strong>weight</strong> and <code>--option</code>",
         "markdown": "some prose with **weight** and `--option`",
-        "latex": r"some prose with \textbf{weight} and \texttt{--option}",
+        "latex": r"some prose with \textbf{weight} and \texttt{-{}-option}",
     }
     assert expected[name] in RENDERERS[name](blocks, tmp_path)
 

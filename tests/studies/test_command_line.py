@@ -102,6 +102,21 @@ def test_the_list_has_every_row_of_the_papers_tables_with_its_figures(
     assert {s: found[s] for s in expected} == {s: printed[s] for s in expected}
 
 
+def test_designs_are_listed_and_a_fractions_aliasing_is_printed_before_it_is_run() -> None:
+    assert (
+        "\n--only fraction: 16 arms. 16 of 64 combinations, resolution IV"
+        in call("studies.attribution", "--list").stdout
+    )
+    dry = call("studies.attribution", "--only", "fraction", "--embedded", "--dry-run", "--launcher", "local")
+    assert dry.stdout.count("runs/attribution/") == 16
+    assert "cannot be told apart: decoupled head × strong augmentation = anchor-free × multi positives" in (
+        dry.stderr
+    )
+    wrong = call("studies.attribution", "--only", "fractoin", "--embedded", "--dry-run")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "unknown arm 'fractoin'; did you mean fraction or factorial?" in wrong.stderr
+
+
 def test_dry_run_as_json(tmp_path: Path) -> None:
     done = call(
         "studies.roadmap", "--dry-run", "--json", "--seeds", "2", "--stage", "simota", "--stage", "baseline",

@@ -33,7 +33,7 @@ _ARMS = _Entry("arms", "AP of each arm", "Whiskers: 95 % t interval of the mean 
 _ENTRIES = (
     _Entry(
         "roadmap",
-        "AP along the roadmap",
+        "AP step by step",
         "Each tread goes from the previous arm's AP to the arm's own (orange-red where AP falls). "
         "Whiskers: 95 % t interval of the mean over seeds.",
         roadmap.draw,

@@ -205,7 +205,9 @@ def _key(table: Table2) -> str:
     """What the numbers stand for: all arms of the table, measured or not."""
     names = [_name(row) for row in table.rows if row.arm is not None]
     return textwrap.fill(
-        ",  ".join(f"{i} {name}".replace(" ", "\u00a0") for i, name in enumerate(names, 1)), 62
+        ",  ".join(f"{i} {name}".replace(" ", "\u00a0") for i, name in enumerate(names, 1)),
+        62,
+        break_on_hyphens=False,
     )
 
 

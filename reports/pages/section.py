@@ -24,7 +24,7 @@ from reports.judging.orders import SIGN_RULES
 from reports.pages import latex, markdown
 from reports.records.groups import Group
 from reports.tables import columns as table2_text
-from reports.tables.caption import DeviationRow, further_caption, table_caption
+from reports.tables.caption import DeviationRow, further_caption, printed_caption, table_caption
 from reports.tables.effects import (
     PAIRS_NOTE,
     effects_grid,
@@ -126,8 +126,7 @@ def _shown(part: Part, folder: Path) -> Shown:
     )
     if layout is None:
         return Shown(part, main, None, folder)
-    headline = f"{layout.source} in the layout of the paper (arXiv 2107.08430), measured beside published"
-    as_printed = printed_table(group.plan, part.planned, part.table, replace(caption, headline=headline))
+    as_printed = printed_table(group.plan, part.planned, part.table, printed_caption(part.table, layout))
     return Shown(part, main, as_printed, folder)
 
 

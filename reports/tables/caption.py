@@ -12,6 +12,7 @@ from reports.blocks import Caption
 from reports.records.groups import Group
 from reports.tables.conditions import code_sentence, dropped_sentence, load_sentence
 from reports.tables.steps import LatencyConditions, Table2
+from roadmap.layout import Layout
 from roadmap.words import counted
 
 #: Set by the data, not by a choice: the paper's fingerprint is unknown.
@@ -30,9 +31,41 @@ class DeviationRow:
 
 def table_caption(table: Table2, title: str = "") -> Caption:
     """The caption of one of a group's tables. title: as the study has it, empty where it has none."""
+    said = (
+        "AP is the best evaluated epoch's, which is also what the paper's Table 2 prints (its Figure 3 "
+        "shows it); the last epoch's is given beside it. Gains compare best epochs with those of the arm "
+        "compared against, paired by seed.",
+        cost_sentence(table),
+        latency_sentence(table.latency_conditions),
+        load_sentence(table),
+    )
+    title = title or f"Study {table.group.study}: AP, size and speed"
+    return _caption(table, f"{title}, measured beside published", said)
+
+
+def printed_caption(table: Table2, layout: Layout) -> Caption:
+    """The caption of a table in the paper's own layout: what its columns need, and no more."""
+    figures = {entry.figure for entry in layout.entries}
+    brackets = any(entry.against for entry in layout.entries)
+    said = (
+        "AP is the best evaluated epoch's, as the paper prints it.",
+        "In brackets: the gain over the row that the paper's own brackets are counted from, paired by seed "
+        "where that row was trained."
+        if brackets
+        else "",
+        cost_sentence(table) if figures & {"params_m", "gflops"} else "",
+        latency_sentence(table.latency_conditions) if "latency_ms" in figures else "",
+        load_sentence(table) if "latency_ms" in figures else "",
+    )
+    headline = f"{layout.source} in the layout of the paper (arXiv 2107.08430), measured beside published"
+    return _caption(table, headline, said)
+
+
+def _caption(table: Table2, headline: str, said: tuple[str, ...]) -> Caption:
+    """said: what is about this table's columns."""
     group = table.group
     return Caption(
-        f"{title or f'Study {group.study}: AP, size and speed'}, measured beside published",
+        headline,
         mark_sentence(group),
         _said(
             dataset_sentence(group.dataset),
@@ -41,12 +74,7 @@ def table_caption(table: Table2, title: str = "") -> Caption:
             hardware_sentence(group),
             code_sentence(group),
             seeds_sentence(group),
-            "AP is the best evaluated epoch's, which is also what the paper's Table 2 prints (its Figure 3 "
-            "shows it); the last epoch's is given beside it. Gains compare best epochs with those of the arm "
-            "compared against, paired by seed.",
-            cost_sentence(table),
-            latency_sentence(table.latency_conditions),
-            load_sentence(table),
+            *said,
             "Paper figures: COCO val2017, one run each; latency on a V100, FP16, batch 1, without "
             "post-processing.",
             deviation_count(group),

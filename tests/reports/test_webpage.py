@@ -84,7 +84,7 @@ def test_it_holds_tables_figures_verdicts_assumptions_deviations_environment_and
     text = (demo_report.out / "report.html").read_text()
     words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
     for part in (
-        "DEMO, NOT COCO", "Accuracy (demo, not COCO)", "Size and speed", "AP along the roadmap",
+        "DEMO, NOT COCO", "Accuracy (demo, not COCO)", "Size and speed", "AP step by step",
         "Verdicts on the paper's claims", "The rules", "Assumptions", "Deviations from the paper's protocol",
         "training.epochs 24 300 all", "Environment", "torch 2.14.1", "0123456789ab",
         "bitwise for the same number", "Unfinished and left out", "interrupted", "not valid JSON",

@@ -99,7 +99,8 @@ def test_it_holds_tables_figures_verdicts_assumptions_deviations_environment_and
 def test_every_measured_cell_links_to_its_run_ids(demo_report: Report) -> None:
     text = (demo_report.out / "report.html").read_text()
     cells = re.findall(r'<td class="measured">(.*?)</td>', text)
-    assert len(cells) == 7 * 9 - 1  # nine measured columns; the baseline has no gain
+    # Nine measured columns, the baseline without a gain, and seven in the paper's layout.
+    assert len(cells) == 7 * 9 - 1 + 7 * 7
     assert all('<sup><a href="#embedded-shapes-demo-5ba9e5-' in cell for cell in cells)
 
 

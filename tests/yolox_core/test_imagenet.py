@@ -24,6 +24,7 @@ from tests.yolox_core.imagenet_references import (
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, Ingredients, ModelConfig
 from yolox_core.deploy.darknet_file import count_values
+from yolox_core.deploy.fusion import fused_copy
 from yolox_core.deploy.imagenet import ImagenetReport, load_imagenet, suited_model
 from yolox_core.deploy.weights import to_official, unofficial_parts
 from yolox_core.detector import Detector
@@ -301,6 +302,14 @@ def test_timms_backbone_costs_the_same_and_is_not_the_official_one() -> None:
     assert cost(SMALL_TIMM, YOLOX_INGREDIENTS, 64) == cost(SMALL, YOLOX_INGREDIENTS, 64)
     assert build(SMALL_TIMM).state_dict().keys() == build().state_dict().keys()
     assert unofficial_parts(build(SMALL_TIMM, YOLOX_INGREDIENTS)) == ("backbone",)
+
+
+@torch.no_grad()
+def test_timms_backbone_is_made_ready_for_inference_too(timm_like: Timm, tmp_path: Path) -> None:
+    torch.save(timm_like.state_dict(), tmp_path / "a.pth")
+    detector = build(SMALL_TIMM)
+    load_imagenet(detector, tmp_path / "a.pth")
+    assert_same(features(fused_copy(detector), photograph()), features(detector, photograph()))
 
 
 @pytest.mark.slow

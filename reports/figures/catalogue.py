@@ -14,6 +14,7 @@ from reports.figures.style import drawing, save
 from reports.judging.attribution import Attribution
 from reports.records.groups import Group
 from reports.tables.caption import curve_sentence, short_caption
+from reports.tables.effects import papers_order
 from reports.tables.steps import Table2, leading
 
 
@@ -123,6 +124,8 @@ _EFFECTS = (
 
 #: More arms than this cannot be told apart in a figure of column width.
 MOST_ARMS = 16
+#: Up to so many combinations of ingredients, every figure shows them all.
+FEW_COMBINATIONS = 8
 
 
 def draw_all(
@@ -130,12 +133,17 @@ def draw_all(
 ) -> tuple[blocks.Figure, ...]:
     """Draw every figure that has something to show; files go to ``folder``.
 
-    Of a study with many arms, those of the highest AP. only: names of figures, all of them when empty.
-    found: effects of its ingredients.
+    Of a study with many arms, those of the highest AP; of many combinations of ingredients, those of the
+    paper's order. only: names of figures, all of them when empty. found: effects of its ingredients.
     """
     drawn = [] if found is None or only else _draw_effects(table.group, found, folder)
     shown = leading(table, MOST_ARMS)
     note = "" if shown is table else f" Shown: the {MOST_ARMS} arms of the highest AP."
+    if found is not None and len(found.names) > FEW_COMBINATIONS:
+        ordered = papers_order(table, found)
+        if ordered is None:  # every figure below would be of arms that do not build on each other
+            return tuple(drawn)
+        shown, note = ordered, " Shown: the arms of the paper's order, by what each adds."
     steps = any(row.previous for row in table.rows)
     with drawing():
         for entry in _ENTRIES if steps else (_ARMS, *_ENTRIES[1:]):

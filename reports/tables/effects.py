@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from reports.grid import NOTHING, Cell, Column, Grid
 from reports.judging.attribution import Attribution, Effect, IngredientEffects
 from reports.tables.columns import gain_text
+from reports.tables.steps import Table2
 from reports.tables.verdicts import interval_text
+from roadmap.designs import one_order
 from roadmap.words import counted
 
 _LABEL = Column("", "Ingredient", "l")
@@ -109,6 +112,22 @@ def pairs_grid(found: Attribution) -> Grid | None:
         for label, effect in sorted(named, key=lambda item: -abs(item[1].value))
     ]
     return Grid((*columns, Column("", "Word", "l")), tuple(rows))
+
+
+def papers_order(table: Table2, found: Attribution) -> Table2 | None:
+    """The table with the arms of the paper's order alone, each called by the ingredient that it adds; None
+    where not all of them were measured.
+    """
+    names = dict(zip(found.arms.combinations, found.names, strict=True))
+    steps = one_order(found.order)
+    if any(step not in names for step in steps):
+        return None
+    added = {factor: f"+{found.label([factor])}" for factor in found.order}
+    labels = dict(zip((names[step] for step in steps), ("none", *added.values()), strict=True))
+    rows = {row.arm: row for row in table.rows}
+    kept = tuple(replace(rows[name], label=label) for name, label in labels.items())
+    arms = tuple(arm for name in labels if (arm := table.group.find(name)) is not None)
+    return replace(table, group=replace(table.group, arms=arms), rows=kept)
 
 
 def effects_note(found: Attribution) -> str:

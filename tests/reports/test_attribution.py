@@ -17,7 +17,8 @@ from reports.judging.gains import MORE_THAN_NOISE, TOO_FEW_SEEDS
 from reports.judging.orders import DEPENDS, GAINS, LOSES
 from reports.records.collect import collect
 from reports.records.groups import Group, group_runs
-from reports.tables.effects import effects_grid, orders_grid, pairs_grid, singles_grid
+from reports.tables.effects import effects_grid, orders_grid, pairs_grid, papers_order, singles_grid
+from reports.tables.steps import build_table2
 from roadmap.designs import Combination
 from tests.reports.combinations import STUDY, write_combinations
 from tests.reports.factory import write_study
@@ -172,6 +173,22 @@ def test_a_report_says_it_in_every_format(tmp_path: Path) -> None:
     values = {row["ingredient"]: row["mean"]["value"] for row in recorded["ingredients"]}
     assert values == pytest.approx(MAIN, abs=0.01)
     assert {len(row["pairs"]) for row in recorded["interaction_sets"]} == {2, 3}
+
+
+def test_other_figures_of_many_combinations_show_the_papers_order(
+    factorial: tuple[Attribution, Group], tmp_path: Path
+) -> None:
+    found, group = factorial
+    shown = papers_order(build_table2(group), found)
+    assert shown is not None
+    assert [row.label for row in shown.rows] == [
+        "none", "+decoupled head", "+strong augmentation", "+anchor-free", "+multi positives", "+SimOTA",
+        "+NMS free",
+    ]  # fmt: skip
+    assert [arm.arm for arm in shown.group.arms] == [row.arm for row in shown.rows]
+    assert [row.previous for row in shown.rows[1:]] == [row.arm for row in shown.rows[:-1]]
+    write_combinations(tmp_path, additive, "fraction")
+    assert papers_order(build_table2(group_of(tmp_path)), found_in(tmp_path)) is None
 
 
 DRAW = {

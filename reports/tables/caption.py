@@ -207,7 +207,8 @@ def cost_sentence(table: Table2) -> str:
     if any(r.params and r.params_full and r.params.mean != r.params_full.mean for r in table.rows):
         text += (
             " “Trained” is the model that was trained here, “full size” the paper's model of the same arm "
-            "(640 px, 80 classes), counted with the same code. Latency and FPS are the trained model's."
+            "(at its test size, 80 classes), counted with the same code. Latency and FPS are the trained "
+            "model's."
         )
     return text
 

@@ -19,7 +19,8 @@ def test_it_writes_tables_figures_and_a_page(demo_report: Report) -> None:
     names = {p.relative_to(demo_report.out).as_posix() for p in demo_report.files}
     folder = "embedded-shapes-demo-5ba9e5"
     expected = {f"{folder}/{name}.{kind}" for name in FIGURES for kind in ("png", "svg", "pdf")}
-    expected |= {f"{folder}/table2.{kind}" for kind in ("md", "tex", "csv")}
+    tables = ("table2", "table2_as_printed")
+    expected |= {f"{folder}/{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     assert expected | {"report.md", "report.tex", "report.json"} <= names
     assert all(path.stat().st_size > 0 for path in demo_report.files)
     on_disk = {p.relative_to(demo_report.out).as_posix() for p in demo_report.out.rglob("*") if p.is_file()}
@@ -72,7 +73,7 @@ def test_the_same_records_give_the_same_bytes(demo_report: Report, tmp_path: Pat
 
 def test_no_demo_figure_can_pass_for_a_coco_figure(demo_report: Report) -> None:
     folder = demo_report.out / "embedded-shapes-demo-5ba9e5"
-    for name in ("table2.md", "table2.tex"):
+    for name in ("table2.md", "table2.tex", "table2_as_printed.md", "table2_as_printed.tex"):
         text = (folder / name).read_text()
         assert "DEMO, NOT COCO" in text
         assert "demo, not COCO" in text

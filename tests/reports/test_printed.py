@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reports.grid import Grid
+from reports.pages.section import shown_tables
 from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.printed import printed_csv, printed_grid, printed_table
@@ -152,3 +153,32 @@ def test_it_can_be_referred_to(heads: Table2) -> None:
     plan = heads.group.plan
     assert printed_table(plan, plan.tables[0]).label == "tab:table1-printed"
     assert printed_table(plan, plan.tables[0], heads).label == f"tab:{heads.group.slug}-table1-printed"
+
+
+def test_every_table_of_a_study_is_a_table_of_its_report(tmp_path: Path) -> None:
+    """With rows and files of its own; what stands in no table of the paper comes last, and has no layout."""
+    write_study(tmp_path / "scaling", SCALING)
+    for arm in ("yolox-nano", "yolox-s", "yolox-darknet53", "my-idea"):
+        write_run(tmp_path, arm, study="scaling")
+    shown = shown_tables(table_of(tmp_path, "scaling"), tmp_path)
+    assert [(each.part.name, len(each.part.table.rows)) for each in shown] == [
+        ("table4", 5), ("table3", 8), ("table2", 2), ("table", 1)
+    ]  # fmt: skip
+    assert [row[0].text for row in shown[2].main.grid.rows] == ["YOLOv3-ultralytics", "YOLOX-DarkNet53"]
+    assert [each.printed is not None for each in shown] == [True, True, False, False]
+    files = [path.name for each in shown for path in each.contents()]
+    assert len(files) == len(set(files)) == 3 * 6
+    assert "table3_as_printed.csv" in files
+    ids = [block.anchor for each in shown for block in (each.main, each.printed) if block is not None]
+    assert len(ids) == len(set(ids)), "links to run ids stay within their table"
+
+
+def test_a_table_in_the_papers_layout_says_what_its_columns_need(heads: Table2, tmp_path: Path) -> None:
+    (shown,) = shown_tables(heads, tmp_path)
+    assert shown.printed is not None
+    assert shown.printed.caption is not None
+    said = " ".join(shown.printed.caption.sentences)
+    assert "In brackets: the gain over the row" in said
+    assert "last epoch" not in said
+    assert "GFLOPs" not in said
+    assert shown.printed.caption.mark.startswith("DEMO, NOT COCO")

@@ -23,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "studies.roadmap": (["--help"], ["--list"], ["--list-settings"], ["--dry-run", "--launcher", "local"]),
     "studies.attribution": (["--only", "fraction", "--embedded", "--dry-run", "--launcher", "local"],),
+    "studies.heads": (["--list"],),
+    "studies.scaling": (["--list"],),
     "studies.run": (["--help"], ["--on", "simota", "--embedded", "--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
     "studies.check_data": (["--help"],),

@@ -43,12 +43,28 @@ def draw_mixup(
 def mixup(
     source: ImageSource, draw: MixUpDraw, image: Image, targets: ImageTargets
 ) -> tuple[Image, ImageTargets]:
-    """Blend half and half with the drawn image; objects of both (cut to nothing ones are empty boxes)."""
+    """Blend half and half with the drawn image, in place; objects of both (cut to nothing ones are empty
+    boxes).
+    """
     size = len(image)
-    layer = second_layer(source, draw, size)
+    picture, left, top = _visible(source, draw, size)
+    right, bottom, square = left + picture.shape[1], top + picture.shape[0], min(draw.side, size)
     # Official code: the mean, rounded down. Half a grey level is either .0 or .5 here; -0.25 rounds it down.
-    blend = cv2.addWeighted(image, 0.5, layer, 0.5, -0.25)
-    return blend, join([targets, _layer_targets(source, draw, size)])
+    if picture.size:
+        under = image[top:bottom, left:right]
+        cv2.addWeighted(under, 0.5, picture, 0.5, -0.25, dst=under)
+    for shade, x1, y1, x2, y2 in (
+        (PAD_VALUE, 0, 0, square, top),
+        (PAD_VALUE, 0, top, left, bottom),
+        (PAD_VALUE, right, top, square, bottom),
+        (PAD_VALUE, 0, bottom, square, square),
+        (0, square, 0, size, square),
+        (0, 0, square, size, size),
+    ):
+        if x1 < x2 and y1 < y2:  # the mean with one shade needs no picture of it
+            under = image[y1:y2, x1:x2]
+            cv2.convertScaleAbs(under, dst=under, alpha=0.5, beta=0.5 * shade - 0.25)
+    return image, join([targets, _layer_targets(source, draw, size)])
 
 
 def second_matrix(source: ImageSource, draw: MixUpDraw, size: int) -> Matrix:
@@ -72,18 +88,24 @@ def _place(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[int, int, i
 
 def second_layer(source: ImageSource, draw: MixUpDraw, size: int) -> Image:
     """The second image as it lies in the output: grey around it in its square, black beyond."""
-    picture_height, picture_width, left, top = _place(source, draw, size)
-    picture = source.load_image(draw.index, reduction_for(picture_height / source.size(draw.index)[0]))
-    picture = cv2.resize(picture, (picture_width, picture_height), interpolation=cv2.INTER_LINEAR)
-    if draw.flip:
-        picture = cv2.flip(picture, 1)
     layer = np.zeros((size, size, 3), np.uint8)
     layer[: draw.side, : draw.side] = PAD_VALUE
-    x1, y1 = max(left, 0), max(top, 0)
-    x2, y2 = min(left + picture_width, size), min(top + picture_height, size)
-    if x1 < x2 and y1 < y2:
-        layer[y1:y2, x1:x2] = picture[y1 - top : y2 - top, x1 - left : x2 - left]
+    picture, left, top = _visible(source, draw, size)
+    layer[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return layer
+
+
+def _visible(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[Image, int, int]:
+    """What the output holds of the second image, perhaps nothing, and where it lies: left, top."""
+    height, width, left, top = _place(source, draw, size)
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, size), min(top + height, size)
+    if x1 >= x2 or y1 >= y2:
+        return np.empty((0, 0, 3), np.uint8), 0, 0
+    picture = source.load_image(draw.index, reduction_for(height / source.size(draw.index)[0]))
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    if not draw.flip:
+        return picture[y1 - top : y2 - top, x1 - left : x2 - left], x1, y1
+    return cv2.flip(picture[y1 - top : y2 - top, left + width - x2 : left + width - x1], 1), x1, y1
 
 
 def _layer_targets(source: ImageSource, draw: MixUpDraw, size: int) -> ImageTargets:

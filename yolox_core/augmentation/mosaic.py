@@ -31,7 +31,6 @@ from yolox_core.augmentation.sample import (
     Image,
     ImageSource,
     ImageTargets,
-    empty_targets,
     join,
 )
 from yolox_core.config import AugmentationConfig
@@ -107,14 +106,19 @@ def mosaic(source: ImageSource, draw: MosaicDraw, size: int) -> tuple[Image, Ima
     caller to drop.
     """
     output = np.full((size, size, 3), PAD_VALUE, np.uint8)
-    parts = []
+    parts, fits = [], []
     for quadrant, index in enumerate(draw.indices):
         height, width = source.size(index)
         tile = place_tile(quadrant, draw.centre, *fit_size(height, width, size), size)
         _paint(output, source, index, tile, draw.matrix)
-        parts.append(_tile_targets(source.objects(index), tile, fit_ratio(height, width, size), size))
+        parts.append(source.objects(index))
+        fits.append((fit_ratio(height, width, size), tile.left, tile.top))
+    counts = [len(part.labels) for part in parts]
     targets = join(parts)
-    return output, ImageTargets(transform_boxes(targets.boxes_xyxy, draw.matrix, size), targets.labels)
+    ratio, left, top = np.array(fits).repeat(counts, axis=0).T[:, :, None]
+    boxes = targets.boxes_xyxy * ratio.astype(np.float32) + np.concatenate((left, top, left, top), axis=1)
+    in_canvas = boxes.clip(0, 2 * size).astype(np.float32)
+    return output, ImageTargets(transform_boxes(in_canvas, draw.matrix, size), targets.labels)
 
 
 class Place(NamedTuple):
@@ -154,35 +158,37 @@ def reduction_for(scale: float) -> int:
     return next((r for r in (8, 4, 2) if scale * r <= 1.0), 1)
 
 
-def _tile_targets(targets: ImageTargets, tile: Tile, ratio: float, size: int) -> ImageTargets:
-    if not len(targets.labels):
-        return empty_targets()
-    boxes = targets.boxes_xyxy * ratio + np.array([tile.left, tile.top, tile.left, tile.top])
-    return ImageTargets(np.clip(boxes, 0, 2 * size).astype(np.float32), targets.labels)
-
-
 def _paint(output: Image, source: ImageSource, index: int, tile: Tile, matrix: Matrix) -> None:
     """Warp a tile into the output, if any of it shows."""
     if tile.empty:
         return
     corners = _outline(tile, matrix)
-    x1, y1 = (max(0, math.floor(v)) for v in corners.min(axis=0).tolist())
-    x2, y2 = (min(len(output), math.ceil(v) + 1) for v in corners.max(axis=0).tolist())
+    across, down = corners.T.tolist()
+    x1, y1 = (max(0, math.floor(min(v))) for v in (across, down))
+    x2, y2 = (min(len(output), math.ceil(max(v)) + 1) for v in (across, down))
     if x1 >= x2 or y1 >= y2:
         return
     mask = np.zeros((y2 - y1, x2 - x1), np.uint8)
     polygon = np.rint((corners - (x1, y1)) * (1 << _SHIFT)).astype(np.int32)
     cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_8, _SHIFT)
-    if not mask.any():  # turned, a tile may miss the output though its bounds do not
+    shown = cv2.countNonZero(mask)
+    if not shown:  # turned, a tile may miss the output though its bounds do not
         return
     image, placed = _open(source, index, tile, scale_of(matrix))
     transform = compose(matrix, placed)
     transform[:, 2] -= (x1, y1)
+    under = output[y1:y2, x1:x2]
     # Repeating the picture's edge, instead of mixing it with grey, leaves no dark seam between tiles.
     warped = cv2.warpAffine(
-        image, transform, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        image,
+        transform,
+        (x2 - x1, y2 - y1),
+        dst=under if shown == mask.size else None,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    cv2.copyTo(warped, mask, output[y1:y2, x1:x2])
+    if shown < mask.size:
+        cv2.copyTo(warped, mask, under)
 
 
 def _open(source: ImageSource, index: int, tile: Tile, scale: float) -> tuple[Image, Matrix]:

@@ -86,5 +86,5 @@ def join(parts: list[ImageTargets]) -> ImageTargets:
 def drop_small(targets: ImageTargets, side: float = 1.0) -> ImageTargets:
     """Objects whose shorter side is above ``side`` pixels (official code: above 1)."""
     boxes = targets.boxes_xyxy
-    keep = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > side
+    keep = ((boxes[:, 2:] - boxes[:, :2]) > side).all(axis=1)
     return targets if keep.all() else ImageTargets(boxes[keep], targets.labels[keep])

@@ -4,14 +4,15 @@
 
 The paper drops OTA because solving its transport problem takes 25 % more training time (§2.1). Here both are
 ours (assigner.solver): the same predictions for the assignment; the same images, objects and first weights
-for the step, each side's trainer in a process of its own on a CPU. What share of a step the assignment is
-depends on the device: a CPU is slow at convolutions, so that its share is small there.
+for the step. What share of a step the assignment is depends on the device: a CPU is slow at convolutions, so
+that its share is small there.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,6 @@ import torch
 
 from benchmarks.crowd import CODING, make_priors, make_raw, make_targets, on_device
 from benchmarks.in_turn import Measured, run_in_turn
-from benchmarks.processes import Maker, run_processes_in_turn
 from benchmarks.training_step import make_batch
 from roadmap.paper import OTA_EXTRA_TIME
 from yolox_core.assigners.ota import OTAAssigner
@@ -48,7 +48,6 @@ def make_assignments(batch: int, size: int, device: str) -> dict[str, Callable[[
 
 def make_step(solver: str, model: str, batch: int, size: int, device: str) -> Callable[[], object]:
     """Our trainer's own step with one of the solvers."""
-    keep_freed_memory()
     torch.manual_seed(0)
     config = replace(model_config(model), assigner=AssignerConfig(solver=solver))  # type: ignore[arg-type]
     world = World(0, 1, 0, torch.device("cuda", 0)) if device == "cuda" else World()
@@ -84,17 +83,15 @@ def main() -> None:
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
     where = f"batch {options.batch} at {options.size} px on {options.device}"
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    keep_freed_memory()
     sides = make_assignments(options.batch, options.size, options.device)
-    print_extra(f"assignment, {where}", run_in_turn(sides, options.rounds, device=options.device))
+    print_extra(
+        f"assignment, {where}", run_in_turn(sides, options.rounds, device=options.device, clock=clock)
+    )
     shape = (options.model, options.batch, options.size, options.device)
-    if options.device == "cuda":  # one process: two contexts would share the GPU's time
-        steps = {name: make_step(name.lower(), *shape) for name in sides}
-        results = run_in_turn(steps, options.rounds, warmup=5, device="cuda")
-    else:
-        makers: dict[str, tuple[Maker, tuple[object, ...]]] = {
-            name: (make_step, (name.lower(), *shape)) for name in sides
-        }
-        results = run_processes_in_turn(makers, options.rounds, 2, options.threads)
+    steps = {name: make_step(name.lower(), *shape) for name in sides}
+    results = run_in_turn(steps, options.rounds, device=options.device, clock=clock)
     print_extra(f"training step of {options.model}, {where}", results)
     print(f"  the paper, on its GPUs: +{OTA_EXTRA_TIME:g} % of the training time")
 
@@ -110,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=640, help="input side in pixels")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="seconds of this process on all cores, for a busy machine"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser
 

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import throughput
+from benchmarks import throughput, transport
+from benchmarks.in_turn import Measured
 
 
 @pytest.mark.parametrize("name", ["augmentation", "loading", "throughput"])
@@ -71,3 +72,9 @@ def test_throughput_does_not_count_batches_that_lay_ready(monkeypatch: pytest.Mo
     found = throughput.measure(batches(), step, options)
     assert found["images_per_second"] == pytest.approx(16 / 1.1)
     assert found["waiting"] == pytest.approx(1 / 1.1)
+
+
+def test_ota_and_simota_are_compared_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
+    """A burst of other work that both saw is no difference between them."""
+    transport.print_extra("step", {"SimOTA": Measured([1.0, 10.0, 2.0]), "OTA": Measured([1.5, 15.0, 2.0])})
+    assert "OTA / SimOTA: time 1.500, +50.0 %" in capsys.readouterr().out

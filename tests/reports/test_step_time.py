@@ -48,7 +48,7 @@ def test_extra_time_beside_the_papers(runs: Path) -> None:
     timed(runs, "ota-own-numbers", 200.0)
     rows = shown(runs)
     assert rows is not None
-    step = "Training step (ms): demo, not COCO"
+    step = "Training step (ms): measured"
     assert rows["SimOTA"] == {"Arm": "SimOTA", "Against": "–", step: "80.0", MEASURED: "–", PAPER: "–"}
     assert rows["OTA"] == {"Arm": "OTA", "Against": "SimOTA", step: "128.0", MEASURED: "+60", PAPER: "+25"}
     own = rows["OTA, weight 1.5, 20 IoUs"]

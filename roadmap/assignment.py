@@ -39,25 +39,23 @@ def assignment_arms() -> tuple[Arm, ...]:
         replace(ota, paper=Published("§2.1", extra_time=OTA_EXTRA_TIME)),
         assigner_arm(
             "ota-own-numbers",
-            "OTA, weight 1.5, 20 IoUs",
+            "OTA, IoU weight 1.5, 20 IoUs",
             "with the IoU cost's weight and the number of IoUs of OTA's own paper",
             "ota",
             solver="ota",
             iou_cost=1.5,
             candidates=20,
         ),
-        assigner_arm(
-            "radius-1.5", "SimOTA, radius 1.5", "centre square of 1.5 strides for 2.5", center_radius=1.5
-        ),
+        assigner_arm("radius-1.5", "radius 1.5", "centre square of 1.5 strides for 2.5", center_radius=1.5),
         assigner_arm(
             "center",
-            "SimOTA, centre only",
+            "centre only",
             "candidates in the centre square alone, not in the box",
             simota_geometry="center",
         ),
         assigner_arm(
             "center-1.5",
-            "SimOTA, centre only, radius 1.5",
+            "centre only, radius 1.5",
             "the official code after 0.3.0",
             "center",
             simota_geometry="center",
@@ -66,7 +64,7 @@ def assignment_arms() -> tuple[Arm, ...]:
         *(
             assigner_arm(
                 f"candidates-{count}",
-                f"SimOTA, {count} IoUs",
+                f"{count} IoUs",
                 f"k from the {count} highest IoUs for 10",
                 candidates=count,
             )
@@ -75,7 +73,7 @@ def assignment_arms() -> tuple[Arm, ...]:
         *(
             assigner_arm(
                 f"cost-{weight:g}",
-                f"SimOTA, weight {weight:g}",
+                f"IoU weight {weight:g}",
                 f"weight {weight:g} of the IoU cost for 3",
                 iou_cost=weight,
             )

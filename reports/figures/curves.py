@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import SERIES, from_zero, new_figure, watermark
+from reports.figures.style import BACKGROUND, SERIES, from_zero, new_figure, watermark
 from reports.records.frame import epochs_frame
 from reports.records.groups import Group
 from reports.tables.caption import curve_conditions, stamp_line
@@ -62,19 +62,23 @@ def curves(group: Group, figure: str) -> dict[str, Curve]:
 
 def plot(axes: Axes, curve: Curve, index: int, label: str, scale: float = 1.0) -> None:
     """One arm's line, with a band from the smallest to the largest seed."""
-    color, marker, line = SERIES[index % len(SERIES)]
+    round_, place = divmod(index, len(SERIES))
+    color, marker, line = SERIES[place]
+    face = BACKGROUND if round_ % 2 else color  # hollow the second time
     x = curve.epochs * scale
     every = max(1, len(x) // 8)
-    axes.plot(x, curve.mean, line, color=color, marker=marker, markevery=every, label=label)
+    axes.plot(
+        x, curve.mean, line, color=color, marker=marker, markerfacecolor=face, markevery=every, label=label
+    )
     if (curve.high > curve.low).any():
         axes.fill_between(x, curve.low, curve.high, color=color, alpha=0.18, linewidth=0)
 
 
 def _frame(group: Group, top: Axes, bottom: Axes, losses: Sequence[Curve]) -> None:
-    where = group.mark or "COCO val"
+    where = group.narrow_mark or "COCO val"
     top.set_ylabel(f"AP (%), {where}")
     top.set_ylim(from_zero(top))
-    watermark(top, group.mark)
+    watermark(top, group.narrow_mark)
     top.set_title(curve_conditions(group))
     bottom.set_ylabel("training loss")
     bottom.set_xlabel("epoch")

@@ -25,7 +25,7 @@ def draw(found: Attribution, group: Group) -> Figure | None:
     )
     for axes, item in zip(panels, found.ingredients, strict=False):
         _panel(axes, found, item)
-        watermark(axes, group.mark, size=9)
+        watermark(axes, group.narrow_mark, size=9)
     for axes in panels[len(found.ingredients) :]:
         axes.set_visible(False)
     for axes in panels[-_COLUMNS:]:

@@ -33,7 +33,7 @@ def draw_effects(found: Attribution, group: Group) -> Figure | None:
         height, stamp_line(group), columns=2 if published else 1, sharey=True, gridspec_kw=ratios
     )
     _bars(panels[0], items, found, group)
-    watermark(panels[0], group.mark, size=13)
+    watermark(panels[0], group.narrow_mark, size=13)
     if published:
         _published(panels[1], items)
     return figure
@@ -60,7 +60,7 @@ def _bars(axes: Axes, items: list[IngredientEffects], found: Attribution, group:
     _frame(axes, [item.label for item in items])
     kind = "Shapley value" if found.arms.complete else "Mean effect"
     axes.set_xlabel("AP")
-    axes.set_title(f"{kind}\n({group.mark or 'COCO val'})")
+    axes.set_title(f"{kind}\n({group.narrow_mark or 'COCO val'})")
 
 
 def _published(axes: Axes, items: list[IngredientEffects]) -> None:
@@ -117,8 +117,8 @@ def draw_interactions(found: Attribution, group: Group) -> Figure | None:
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(f"interaction, AP ({group.mark or 'COCO val'})")
-    watermark(axes, group.mark, size=11, at=(0.74, 0.8))
+    axes.set_title(f"interaction, AP ({group.narrow_mark or 'COCO val'})")
+    watermark(axes, group.narrow_mark, size=11, at=(0.74, 0.8))
     return figure
 
 

@@ -29,7 +29,7 @@ def draw(table: Table2) -> Figure | None:
     ours = _ours(table)
     if not ours:
         return None
-    mark = table.group.mark
+    mark = table.group.narrow_mark
     if not mark:
         figure, (axes,) = new_figure(2.6, stamp_line(table.group))
         _paper(axes)

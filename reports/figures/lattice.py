@@ -67,5 +67,5 @@ def _frame(dots: Axes, axes: Axes, found: Attribution, group: Group) -> None:
     axes.set_xlim(limits(found.values.ravel().tolist()))
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"AP (%), {group.mark or 'COCO val'}")
-    watermark(axes, group.mark)
+    axes.set_xlabel(f"AP (%), {group.narrow_mark or 'COCO val'}")
+    watermark(axes, group.narrow_mark)

@@ -51,8 +51,8 @@ def draw(table: Table2) -> Figure | None:
     height, stamp = 0.75 + 0.3 * len(rows), stamp_line(table.group)
     if not theirs:
         figure, (axes,) = new_figure(height, stamp)
-        _panel(axes, ours, labels, f"measured ({table.group.mark or 'COCO val'})", BLUE, 0.0)
-        watermark(axes, table.group.mark)
+        _panel(axes, ours, labels, f"measured ({table.group.narrow_mark or 'COCO val'})", BLUE, 0.0)
+        watermark(axes, table.group.narrow_mark)
         return figure
     if table.group.papers_conditions:
         figure, (axes,) = new_figure(height + 0.2 * len(rows), stamp)
@@ -60,8 +60,8 @@ def draw(table: Table2) -> Figure | None:
         return figure
     figure, (top, bottom) = new_figure(1.15 + 0.38 * len(rows), stamp, rows=2)
     width = max(high - low for low, high in (limits(_extent(steps), pad=0.1) for steps in (ours, theirs)))
-    _panel(top, ours, labels, f"measured ({table.group.mark})", BLUE, width)
-    watermark(top, table.group.mark, size=14)
+    _panel(top, ours, labels, f"measured ({table.group.narrow_mark})", BLUE, width)
+    watermark(top, table.group.narrow_mark, size=14)
     _panel(bottom, theirs, labels, "paper (COCO val)", FAINT, width)
     return figure
 

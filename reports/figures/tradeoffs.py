@@ -47,14 +47,15 @@ _LARGEST = 99.1
 
 @dataclass(frozen=True)
 class Ours:
-    """A measured arm. number: its place in the legend, from 1. follows: it builds on the one before.
+    """A measured arm. number: its place in the legend, from 1. before: the number of the arm that it is
+    compared with, None for none.
 
     percentiles: 5th and 95th of what x is the median of.
     """
 
     number: int
     label: str
-    follows: bool
+    before: int | None
     x: Measured
     ap: Measured
     params_m: float
@@ -140,7 +141,7 @@ def _alone(published: Sequence[Point], plot: _Plot) -> Figure:
 def _draw(table: Table2, ours: Sequence[Ours], published: Sequence[Point], plot: _Plot) -> Figure | None:
     if not ours:
         return None
-    mark = table.group.mark
+    mark = table.group.narrow_mark
     if not mark:
         figure, (axes,) = new_figure(3.9, stamp_line(table.group))
         conditions = f"paper: {plot.paper}\nmeasured: {plot.ours}" if plot.ours else ""
@@ -192,12 +193,13 @@ def _published_frame(
 def _ours(table: Table2, x: str) -> list[Ours]:
     found = []
     arms = [row for row in table.rows if row.arm is not None]
+    numbers = {row.arm: number for number, row in enumerate(arms, 1)}
     for number, row in enumerate(arms, 1):
         place: Measured | None = getattr(row, x)
         if place is not None and row.ap_best is not None and row.params is not None:
             spread = row.latency_range if x == "latency" else None
-            follows = row.previous is not None
-            found.append(Ours(number, _name(row), follows, place, row.ap_best, row.params.mean, spread))
+            before = numbers.get(row.previous)
+            found.append(Ours(number, _name(row), before, place, row.ap_best, row.params.mean, spread))
     return found
 
 
@@ -224,8 +226,10 @@ def _measured(axes: Axes, ours: Sequence[Ours], plot: _Plot, size: float) -> lis
             axes.errorbar(
                 o.x.mean, o.ap.mean, xerr=[[low], [high]], color=BLUE, elinewidth=0.8, alpha=0.6, zorder=3
             )
-    if any(o.follows for o in ours):
-        axes.plot(xs, aps, "-", color=BLUE, lw=0.6, alpha=0.6, zorder=3)
+    known = {o.number: o for o in ours}
+    for o, other in ((o, known[o.before]) for o in ours if o.before in known):
+        ends = ([other.x.mean, o.x.mean], [other.ap.mean, o.ap.mean])
+        axes.plot(*ends, "-", color=BLUE, lw=0.6, alpha=0.6, zorder=3)
     axes.scatter(xs, aps, areas, color=BLUE, edgecolors=BACKGROUND, linewidths=0.4, zorder=4)
     return [
         Label(o.x.mean, o.ap.mean, str(o.number), BLUE, (area**0.5) / 2)

@@ -37,6 +37,8 @@ class ArmRuns:
         return tuple(run.seed for run in self.runs)
 
 
+#: More characters of changes to a protocol are left out where there is little room.
+_NARROW = 12
 _OF_OTHER_DATA = {"training.pretrained", "model.num_classes", "model.anchors"}
 
 
@@ -87,6 +89,12 @@ class Group:
         parts = [self.protocol] if self.protocol != "paper" else ["changed settings"] if self.changed else []
         parts += [] if self.dataset["coco"] else ["not COCO"]
         return ", ".join(parts)
+
+    @property
+    def narrow_mark(self) -> str:
+        """The mark where there is little room: a protocol's changes in a figure's own line above it."""
+        base, changes = self.protocol.partition("+")[::2]
+        return self.mark.replace(self.protocol, f"{base}+…", 1) if len(changes) > _NARROW else self.mark
 
     @property
     def slug(self) -> str:

@@ -21,9 +21,11 @@ from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import curve_conditions, curve_sentence
 from reports.tables.steps import Table2, build_table2
+from roadmap.study import Setting
 from roadmap.study import write_study as plan_study
+from studies.assignment import STUDY as ASSIGNMENT
 from studies.scaling import STUDY as SCALING
-from tests.reports.factory import COCO, DEMO_HERE, SHAPES, stage_recipe, write_run, write_study
+from tests.reports.factory import COCO, DEMO_HERE, SHAPES, protocol_of, stage_recipe, write_run, write_study
 
 DRAW = {
     "roadmap": roadmap.draw,
@@ -388,3 +390,28 @@ def test_a_study_without_latency_has_no_speed_figure(runs: Path) -> None:
     data["latency"] = None
     path.write_text(json.dumps(data))
     assert tradeoffs.draw_speed(table_of(runs)) is None
+
+
+def test_more_arms_than_styles_can_be_told_apart() -> None:
+    """The second time a style comes its markers are hollow."""
+    curve = curves.Curve(*(np.array([1.0, 2.0]) for _ in range(4)))
+    axes = Figure().subplots()
+    for index in range(len(SERIES) + 1):
+        curves.plot(axes, curve, index, str(index))
+    looks = [(line.get_color(), line.get_linestyle(), line.get_markerfacecolor()) for line in axes.lines]
+    assert len(set(looks)) == len(SERIES) + 1
+
+
+def test_a_line_joins_an_arm_with_the_one_it_is_compared_with(runs: Path) -> None:
+    """SimOTA's choices all start from SimOTA, whatever stands above them in the table."""
+    plan_study(runs / ASSIGNMENT.name, ASSIGNMENT)
+    arms = {"simota": 20.0, "ota": 21.0, "center": 22.0, "center-1.5": 23.0}
+    for arm, ap in arms.items():
+        recipe = ASSIGNMENT.find(arm).resolve(Setting(protocol_of("demo"), SHAPES))
+        write_run(runs, arm, study=ASSIGNMENT.name, ap=ap, recipe=recipe)
+    (group,) = group_runs(ASSIGNMENT.name, collect(runs, ASSIGNMENT.name).runs)
+    with drawing():
+        figure = tradeoffs.draw_size(build_table2(group))
+    assert figure is not None
+    lines = [tuple(line.get_ydata()) for line in figure.axes[0].lines]
+    assert sorted(lines) == [(20.0, 21.0), (20.0, 22.0), (22.0, 23.0)]

@@ -55,6 +55,17 @@ def test_only_the_papers_protocol_on_full_coco_is_unmarked(runs: Path) -> None:
     assert not any(g.papers_conditions for g in found[1:])
 
 
+def test_changes_of_a_protocol_are_left_out_of_the_mark_where_there_is_little_room(runs: Path) -> None:
+    write_run(runs, "simota")
+    (group,) = groups(runs)
+    marks = {
+        "demo": "demo, not COCO",
+        "demo+epochs=50": "demo+epochs=50, not COCO",
+        "demo+epochs=4+closing_epochs=1": "demo+…, not COCO",
+    }
+    assert {name: replace(group, protocol=name).narrow_mark for name in marks} == marks
+
+
 def test_of_two_recipes_of_a_stage_the_newest_is_shown_and_the_other_named(runs: Path) -> None:
     recipe = stage_recipe("simota", DEMO_HERE, SHAPES)
     older = replace(recipe, training=replace(recipe.training, learning_rate=0.123))

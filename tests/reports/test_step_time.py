@@ -51,7 +51,7 @@ def test_extra_time_beside_the_papers(runs: Path) -> None:
     step = "Training step (ms): measured"
     assert rows["SimOTA"] == {"Arm": "SimOTA", "Against": "–", step: "80.0", MEASURED: "–", PAPER: "–"}
     assert rows["OTA"] == {"Arm": "OTA", "Against": "SimOTA", step: "128.0", MEASURED: "+60", PAPER: "+25"}
-    own = rows["OTA, weight 1.5, 20 IoUs"]
+    own = rows["OTA, IoU weight 1.5, 20 IoUs"]
     assert (own["Against"], own[MEASURED], own[PAPER]) == ("OTA", "−50", "–")
 
 

@@ -84,7 +84,8 @@ class Chapter:
         mark = f" ({group.mark})" if group.mark else ""
         (shown,) = section.shown  # a chapter's plan has this table alone
         assert shown.printed is not None
-        blocks: list[Block] = [Heading(marked_title(group), 3), *map(Warn, section.warnings)]
+        warnings = (*group.warnings, *section.table.notes)
+        blocks: list[Block] = [Heading(marked_title(group), 3), *map(Warn, warnings)]
         blocks += [shown.printed, shown.files("The same table as", printed=True)]
         last = Table(shown.main.grid, f"Every column{mark}", anchor=shown.main.anchor)
         blocks.append(Details("Every measured column, the last epoch's AP among them", (last,)))

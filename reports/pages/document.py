@@ -136,12 +136,9 @@ def _other(section: Section) -> list[Block]:
     for shown in section.shown:
         anchor = f"{group.study}-{shown.main.anchor}"
         blocks += [replace(shown.main, anchor=anchor), shown.files("The same table as")]
-    more = ("Figures, gains and effects are in the study's own report: ", Code(_own_report(group.study)))
-    return [*blocks, Prose(more)]
-
-
-def _own_report(study: str) -> str:
-    return f"python -m reports --study {study}"
+    blocks += section.comparisons()
+    command = Code(f"python -m reports --study {group.study}")
+    return [*blocks, Prose(("Its figures, and more about each gain, are in its own report: ", command))]
 
 
 def _verdicts(document: Document) -> list[Block]:

@@ -243,23 +243,11 @@ def render(blocks: Blocks, folder: Path) -> str:
             r"\usepackage{booktabs,longtable,graphicx}",
             r"\setlength{\parindent}{0pt}\setlength{\parskip}{4pt plus 2pt}\emergencystretch=3em",
             r"\begin{document}",
-            *_body(blocks, folder),
+            *(line for block in blocks for line in _block(block, folder)),
             r"\end{document}",
             "",
         ]
     )
-
-
-def _body(blocks: Blocks, folder: Path) -> list[str]:
-    lines: list[str] = []
-    floats = False
-    for block in blocks:
-        if floats and isinstance(block, Heading) and block.level == 2:
-            lines.append(r"\clearpage")  # what floats in one part stays out of the next
-            floats = False
-        floats |= isinstance(block, Figure | Gallery)
-        lines += _block(block, folder)
-    return lines
 
 
 def _block(block: Block, folder: Path) -> list[str]:
@@ -288,28 +276,31 @@ def _block(block: Block, folder: Path) -> list[str]:
             inside = [part for inner in block.blocks for part in _block(inner, folder)]
             return [rf"\textbf{{{escape(block.summary)}}}\par", *inside]
         case Figure():
-            return _float([block], folder, 1.0)
+            return _figures([block], folder, 1.0)
         case Gallery():
             rows = [block.figures[i : i + 2] for i in range(0, len(block.figures), 2)]
-            return [line for row in rows for line in _float(row, folder, 0.48)]
+            return [line for row in rows for line in _figures(row, folder, 0.48)]
         case Files():
             return []
 
 
-def _float(figures: Sequence[Figure], folder: Path, width: float) -> list[str]:
-    """Figures side by side, each a share of the line wide, with their tops in line."""
-    lines = [r"\begin{figure}[!htbp]", r"\centering"]
+def _figures(figures: Sequence[Figure], folder: Path, width: float) -> list[str]:
+    """Figures side by side where they stand, each a share of the line wide, with their tops in line.
+
+    They have no number: it would be taken for the paper's.
+    """
+    lines = [r"\par\medskip\noindent"]
     for figure in figures:
         path = Path(os.path.relpath(figure.file("pdf", "jpg", "png"), folder)).as_posix()
         conditions = _breakable(figure.conditions)
         text = rf"\textbf{{{escape(figure.title)}.}} {escape(figure.text)} \textbf{{{conditions}}}"
         lines += [
-            rf"\begin{{minipage}}[t]{{{width}\linewidth}}\vspace{{0pt}}\centering\small",
-            rf"\includegraphics[width=\linewidth]{{{path}}}",
-            rf"\caption{{{text}}}",
+            rf"\begin{{minipage}}[t]{{{width}\linewidth}}\vspace{{0pt}}\small\raggedright",
+            rf"\includegraphics[width=\linewidth]{{{path}}}\par\smallskip",
+            rf"{text}\par",
             r"\end{minipage}\hfill",
         ]
-    return [*lines, r"\end{figure}"]
+    return [*lines, r"\par\medskip"]
 
 
 def _list(name: str, items: list[str]) -> list[str]:
@@ -323,7 +314,7 @@ def _text(text: Text) -> str:
             case Strong():
                 parts.append(rf"\textbf{{{escape(span.text)}}}")
             case Code():
-                parts.append(rf"\texttt{{{escape(span.text)}}}")
+                parts.append(rf"\texttt{{{_breakable(span.text)}}}")
             case _:
                 parts.append(_breakable(span))
     return "".join(parts)

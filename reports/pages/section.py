@@ -179,16 +179,18 @@ class Section:
     def summary(self) -> list[Block]:
         """What a terminal shows of it."""
         mark = f" [{self.group.mark}]" if self.group.mark else ""
-        gains = [gains] if (gains := self._gains()) else []
-        steps = [steps] if (steps := self._steps()) else []
-        effects = _effects_tables(self.effects, self.group.mark) if self.effects is not None else []
         tables: list[Block] = []
         for shown in self.shown:
             several = len(self.shown) > 1 and shown.part.planned.title
             tables += [Heading(shown.part.planned.title, 3)] if several else []
             tables.append(shown.main)
         warnings = map(Warn, self.warnings)
-        return [Heading(self.group.title + mark), *tables, *gains, *steps, *effects, *warnings]
+        return [Heading(self.group.title + mark), *tables, *self.comparisons(), *warnings]
+
+    def comparisons(self) -> list[Table]:
+        """The tables that compare its arms: gains, training time, effects; those that it has."""
+        effects = _effects_tables(self.effects, self.group.mark) if self.effects is not None else []
+        return [*filter(None, (self._gains(), self._steps())), *effects]
 
     def _gains(self) -> Table | None:
         grid = gains_grid(self.table)

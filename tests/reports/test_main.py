@@ -28,7 +28,7 @@ def test_help_teaches_and_is_quick() -> None:
     done = reports("--help")
     seconds = time.perf_counter() - start
     assert done.returncode == 0
-    for word in ("--study", "--runs", "--out", "--json", "--no-figures", "Exit status"):
+    for word in ("--study", "--all", "--runs", "--out", "--json", "--no-figures", "Exit status"):
         assert word in done.stdout
     assert seconds < 3  # 0.1 s alone on the machine; the imports below are the real check
 

@@ -94,3 +94,9 @@ def test_the_job_behind_an_array_runs_it(
     with pytest.raises(ValueError, match="enough"):
         cluster.submit_study(plan, Site("x"), options)  # type: ignore[arg-type]
     assert given == [("-m", "studies.report", "--study", "roadmap", "--runs", str(tmp_path), *words)]
+
+
+def test_the_document_of_all_studies_is_not_for_mlflow(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--all"])
+    assert "python -m reports" in capsys.readouterr().err

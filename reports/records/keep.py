@@ -69,7 +69,15 @@ def anywhere(value: Any) -> Any:
         return {k: _LOCAL[k] if k in _LOCAL and v is not None else anywhere(v) for k, v in value.items()}
     if isinstance(value, list):
         return [anywhere(item) for item in value]
-    return os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
+    return _portable(value) if isinstance(value, str) else value
+
+
+def _portable(text: str) -> str:
+    """A path's last part, also behind ``--option=``; other text as it is."""
+    option, equals, path = text.partition("=")
+    if os.path.isabs(path):
+        return f"{option}{equals}{os.path.basename(path)}"
+    return os.path.basename(text) if os.path.isabs(text) else text
 
 
 def _json(value: Any) -> bytes:

@@ -51,6 +51,7 @@ def test_folders_and_hosts_are_left_out() -> None:
     told = {"host": "node1", "pid": 7, "command": ["python", "--data", "/home/me/coco"], "slurm": None}
     assert anywhere(told) == {"host": "", "pid": 0, "command": ["python", "--data", "coco"], "slurm": None}
     assert anywhere([1.5, "a/b", {"host": None}]) == [1.5, "a/b", {"host": None}]
+    assert anywhere(["--data=/home/me/coco", "a=b/c", "/x/a=b"]) == ["--data=coco", "a=b/c", "a=b"]
 
 
 def test_what_cannot_be_kept_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

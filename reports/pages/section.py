@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reports.blocks import (
     Block,
+    Details,
     Figure,
     Files,
     Gallery,
@@ -39,6 +40,7 @@ from reports.tables.parts import Part, split
 from reports.tables.printed import printed_csv, printed_table
 from reports.tables.step_time import STEP_NOTE, step_grid
 from reports.tables.steps import Table2, leading
+from roadmap.words import counted
 
 #: Rows that a sheet of paper holds twice.
 SHEET_ROWS = 20
@@ -159,15 +161,18 @@ class Section:
         blocks += [Warn(warning) for warning in self.warnings]
         for place, shown in enumerate(self.shown):
             blocks += shown.blocks(first=place == 0)
+        effects = [] if self.effects is None else _effects(self.effects, self.group.mark)
+        many = bool(effects) and len(self.table.rows) > SHEET_ROWS
+        blocks += effects if many else []
         if gains := self._gains():
-            blocks += [Heading("Gains, and whether they are more than noise", 3), gains]
-            blocks += [Terms(tuple(WORDS.items())), Prose(GAIN_NOTE)]
+            told: tuple[Block, ...] = (gains, Terms(tuple(WORDS.items())), Prose(GAIN_NOTE))
+            blocks += [Heading("Gains, and whether they are more than noise", 3)]
+            blocks += [Details(counted(len(gains.grid.rows), "gain"), told)] if many else told
         if steps := self._steps():
             blocks += [Heading("Training time", 3), steps, Prose(STEP_NOTE)]
         if self.over_images is not None:
             blocks += _over_images(self.over_images)
-        if self.effects is not None:
-            blocks += _effects(self.effects, self.group.mark)
+        blocks += [] if many else effects
         if self.figures:
             blocks += [Heading("Figures", 3), Gallery(self.figures)]
         if self.picture is not None:

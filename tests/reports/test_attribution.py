@@ -191,6 +191,13 @@ def test_other_figures_of_many_combinations_show_the_papers_order(
     assert papers_order(build_table2(group_of(tmp_path)), found_in(tmp_path)) is None
 
 
+def test_what_each_ingredient_gives_comes_before_the_single_gains_of_many_arms(tmp_path: Path) -> None:
+    write_combinations(tmp_path, additive)
+    page = (build_report(tmp_path, STUDY.name, figures=False).out / "report.html").read_text(encoding="utf-8")
+    effects, gains = page.index("What each ingredient gives"), page.index("whether they are more than noise")
+    assert effects < gains < page.index("63 gains")
+
+
 DRAW = {
     "effects": effects.draw_effects,
     "interactions": effects.draw_interactions,

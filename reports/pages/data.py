@@ -31,9 +31,9 @@ def group_json(section: Section) -> dict[str, Any]:
     return {
         "dataset": dict(group.dataset), "protocol": group.protocol, "mark": group.mark,
         "comparable_with_paper": group.papers_conditions, "folder": group.slug,
-        "warnings": [*group.warnings, *section.table.notes],
+        "warnings": list(section.warnings),
         "caption": [caption.headline, *caption.sentences, *caption.below] if caption else [],
-        "rows": table2_text.records(section.table),
+        "rows": [row for shown in section.shown for row in table2_text.records(shown.part.table)],
         "tables": [
             {"name": shown.part.name, "title": shown.part.planned.title,
              "rows": [row.label for row in shown.part.table.rows]}

@@ -153,7 +153,8 @@ class Section:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before comparing rows."""
-        return (*self.group.warnings, *self.table.notes, *(self.effects.notes if self.effects else ()))
+        notes = dict.fromkeys(note for shown in self.shown for note in shown.part.table.notes)
+        return (*self.group.warnings, *notes, *(self.effects.notes if self.effects else ()))
 
     def blocks(self) -> list[Block]:
         """The part of the page."""

@@ -1,6 +1,6 @@
 """The tables of a group, one by one: a study may replay several of the paper's, and each has its own rows.
 
-What is worked out over all arms (gains, the conditions that latencies share, notes) is that of the whole.
+Gains are those of the whole; the conditions that latencies share are each table's own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from reports.tables.published import shown_tables
-from reports.tables.steps import Table2
+from reports.tables.steps import Table2, with_own_latency
 from roadmap.study import Table
 
 
@@ -30,7 +30,7 @@ def split(table: Table2) -> tuple[Part, ...]:
     for planned in shown_tables(group.plan, [arm.arm for arm in group.arms]):
         rows = table.rows[start : start + len(planned.rows)]
         start += len(planned.rows)
-        part = replace(table, rows=rows)
+        part = with_own_latency(replace(table, rows=rows))
         name = _name(part)
         taken = sum(re.sub(r"-\d+$", "", other.name) == name for other in found)
         found.append(Part(planned, part, f"{name}-{taken + 1}" if taken else name))

@@ -105,6 +105,7 @@ _FIGURES = {
     "gflops": ("profile.gflops_paper", 1.0),
     "gflops_full": ("full_size_profile.gflops_paper", 1.0),
 }
+_LEFT_OUT = "latency measured under other conditions is left out"
 _FORWARD = [f"latency.forward_ms.{name}" for name in ("median", "p5", "p95")]
 
 
@@ -125,8 +126,7 @@ def build_table2(group: Group) -> Table2:
         {name: frame.get(column, pd.Series(dtype=float)) / unit for name, (column, unit) in _FIGURES.items()},
         frame.index,
     )
-    conditions, latency, notes = _latency(group, frame)
-    figures["latency"], figures["fps"] = latency[_FORWARD[0]], 1000 / latency[_FORWARD[0]]
+    conditions, latency, notes = _latency(group.runs, frame)
     compared = comparisons(group)
     refused = {c.after.arm: c.refused for c in compared if c.refused}
     gains = _gains(frame, [c for c in compared if not c.refused])
@@ -138,9 +138,8 @@ def build_table2(group: Group) -> Table2:
         if arm is not None:
             mine = frame["arm"] == plan.arm
             values: dict[str, Any] = {str(name): measured(column[mine]) for name, column in figures.items()}
-            low, high = latency.loc[mine, _FORWARD[1:]].mean()
-            spread = (float(low), float(high)) if high >= low else None
-            row = replace(row, seeds=arm.seeds, latency_range=spread, **values, **gains.get(arm.arm, {}))
+            row = _timed(row, latency.loc[mine])
+            row = replace(row, seeds=arm.seeds, **values, **gains.get(arm.arm, {}))
         rows.append(row)
     without = [
         f"no gain of {c.after.arm} over {c.before.arm}: {c.refused}, and not as the paper has it"
@@ -148,6 +147,29 @@ def build_table2(group: Group) -> Table2:
         if c.refused
     ]
     return Table2(group, tuple(rows), conditions, (*notes, *without, *_odd_best(frame)))
+
+
+def with_own_latency(table: Table2) -> Table2:
+    """Some rows of a group's table with the latencies of the conditions that most of *their* arms share: the
+    paper's small models are tested at another size than the others.
+    """
+    group, arms = table.group, {row.arm for row in table.rows}
+    runs = [run for run in group.runs if run.arm in arms]
+    frame = group.frame.set_index("run").loc[[run.run for run in runs]]
+    conditions, latency, notes = _latency(runs, frame)
+    rows = tuple(
+        _timed(row, latency.loc[frame["arm"] == row.arm]) if row.seeds else row for row in table.rows
+    )
+    others = (note for note in table.notes if not note.startswith(_LEFT_OUT))
+    return replace(table, rows=rows, latency_conditions=conditions, notes=(*notes, *others))
+
+
+def _timed(row: Row, times: pd.DataFrame) -> Row:
+    """A row with the latencies of its runs."""
+    forward = times[_FORWARD[0]]
+    low, high = times[_FORWARD[1:]].mean()
+    spread = (float(low), float(high)) if high >= low else None
+    return replace(row, latency=measured(forward), fps=measured(1000 / forward), latency_range=spread)
 
 
 def _odd_best(frame: pd.DataFrame) -> list[str]:
@@ -216,15 +238,15 @@ def latency_conditions(run: RunRecord) -> LatencyConditions | None:
 
 
 def _latency(
-    group: Group, frame: pd.DataFrame
+    runs: Sequence[RunRecord], frame: pd.DataFrame
 ) -> tuple[LatencyConditions | None, pd.DataFrame, tuple[str, ...]]:
     """Latencies under the conditions that most arms share (then the newest): others are not comparable."""
     times = frame.reindex(columns=_FORWARD).astype(float)
-    conditions = pd.Series([latency_conditions(run) for run in group.runs], frame.index, dtype=object)
+    conditions = pd.Series([latency_conditions(run) for run in runs], frame.index, dtype=object)
     shared = frame.groupby(conditions, sort=False).agg(arms=("arm", "nunique"), newest=("finished", "max"))
     if shared.empty:
         return None, times, ()
     chosen = shared.sort_values(["arms", "newest"]).index[-1]
     others = conditions.index[conditions.notna() & (conditions != chosen)]
-    note = f"latency measured under other conditions is left out: {', '.join(others)}"
+    note = f"{_LEFT_OUT}: {', '.join(others)}"
     return chosen, times.where(conditions == chosen), (note,) if len(others) else ()

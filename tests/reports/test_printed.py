@@ -182,3 +182,18 @@ def test_a_table_in_the_papers_layout_says_what_its_columns_need(heads: Table2, 
     assert "last epoch" not in said
     assert "GFLOPs" not in said
     assert shown.printed.caption.mark.startswith("DEMO, NOT COCO")
+
+
+def test_each_table_has_the_latencies_that_its_own_arms_share(tmp_path: Path) -> None:
+    """Table 4's models are tested at 416 px, Table 3's at 640: neither is left out for the other."""
+    write_study(tmp_path / "scaling", SCALING)
+    for arm in ("yolox-nano", "yolox-s", "yolox-m"):
+        recipe = model_recipe(arm, PAPER, COCO)
+        write_run(tmp_path, arm, study="scaling", ap=30.0, recipe=recipe, protocol="paper", dataset=COCO)
+    small, standard = (each.part.table for each in shown_tables(table_of(tmp_path, "scaling"), tmp_path))
+    sizes = [t.latency_conditions.image_size if t.latency_conditions else 0 for t in (small, standard)]
+    assert sizes == [416, 640]
+    assert [row.arm for t in (small, standard) for row in t.rows if row.latency] == [
+        "yolox-nano", "yolox-s", "yolox-m"
+    ]  # fmt: skip
+    assert (small.notes, standard.notes) == ((), ())

@@ -6,7 +6,7 @@ stand for all k! orders.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 
@@ -115,8 +115,3 @@ def sign_verdict(gains: Sequence[float], half_width: Sequence[float] | None) -> 
         if (array - half > 0).any() and (array + half < 0).any():
             return DEPENDS
     return GAINS if (array > 0).all() else LOSES if (array < 0).all() else OPEN
-
-
-def sign_changes(contexts_of: Mapping[str, Sequence[float]]) -> dict[str, int]:
-    """In how many contexts each factor's gain is below 0."""
-    return {factor: int((np.array(gains) < 0).sum()) for factor, gains in contexts_of.items()}

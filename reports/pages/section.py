@@ -172,7 +172,7 @@ class Section:
         if steps := self._steps():
             blocks += [Heading("Training time", 3), steps, Prose(STEP_NOTE)]
         if self.over_images is not None:
-            blocks += _over_images(self.over_images)
+            blocks += over_images_blocks(self.over_images)
         blocks += [] if many else effects
         if self.figures:
             blocks += [Heading("Figures", 3), Gallery(self.figures)]
@@ -213,7 +213,8 @@ class Section:
         return plain_grid(("setting", "here", "paper", "arms"), rows)
 
 
-def _over_images(found: OverImages) -> list[Block]:
+def over_images_blocks(found: OverImages) -> list[Block]:
+    """Gains over validation images, or why there are none."""
     blocks: list[Block] = [Heading("Gains over validation images", 3)]
     if found.steps:
         blocks += [Table(image_grid(found)), Prose(OVER_IMAGES)]

@@ -153,6 +153,13 @@ def test_the_claims_of_a_table_are_judged_below_it(document: Report) -> None:
     assert "### Verdicts on what Figure 3 claims" in part(document, "Figure 3")
 
 
+def test_gains_over_images_are_shown_where_they_are_asked_for(runs: Path, document: Report) -> None:
+    write_arms(runs, "roadmap", ("baseline", "decoupled-head"))
+    asked = build_document(runs, figures=False, images=True)
+    assert "### Gains over validation images" in part(asked, "Table 2")
+    assert "### Gains over validation images" not in shown(document, "md")
+
+
 def test_runs_of_no_table_of_the_paper_are_shown_apart(mixed: Path, document: Report) -> None:
     plans = [found for each in PAPER_TABLES if (found := table_plan(each.source))]
     (group,) = others(read_everything(mixed), plans)

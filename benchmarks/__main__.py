@@ -5,8 +5,8 @@
 
 Each is a program of its own with options of its own: ``python -m benchmarks.training_step --help``. Not among
 them, for they take longer or need other things: throughput (training with real data loading; for a GPU),
-transport (OTA beside SimOTA, both ours), tracking, bootstrap, reports. What needs photographs is skipped
-where there are none.
+transport (OTA beside SimOTA, both ours), mosaic_extras (what MixUp and Copy-Paste add to a sample, both
+ours), tracking, bootstrap, reports. What needs photographs is skipped where there are none.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Row:
     def words(self) -> tuple[str, str, str]:
         """What its first columns say."""
         low, high = self.scale
-        return printed_name(self.model), f"[{low:g}, {high:g}]", EXTRAS.get(self.extra, "–")
+        return printed_name(self.model), f"[{low:.1f}, {high:.1f}]", EXTRAS.get(self.extra, "–")
 
 
 #: The first row of a model is the one that the paper counts the others' gains from.
@@ -76,7 +76,7 @@ def augmented_arm(row: Row) -> Arm:
         assert published.ap is not None
         assert before.ap is not None
         published = replace(published, gain=round(published.ap - before.ap, 4))
-    jitter = f"{row.scale[0]:g}–{row.scale[1]:g}"
+    jitter = f"{row.scale[0]:.1f}–{row.scale[1]:.1f}"
     label = f"{model}, scale {jitter}" + (f", {extra}" if row.extra else "")
     summary = f"Mosaic at scale {jitter}, {extra if row.extra else 'nothing'} beside it"
     return Arm(row.name, recipe, label, against, published, summary)

@@ -18,7 +18,7 @@ from benchmarks import throughput, transport
 from benchmarks.in_turn import Measured
 
 
-@pytest.mark.parametrize("name", ["augmentation", "loading", "throughput"])
+@pytest.mark.parametrize("name", ["augmentation", "loading", "mosaic_extras", "throughput"])
 def test_without_photographs_a_benchmark_says_what_it_needs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,6 @@ def test_the_printed_table_has_the_papers_columns_and_gains_in_brackets() -> Non
     assert (layout.heads, layout.columns) == (("Models", "Scale Jit.", "Extra Aug."), ("AP (%)",))
     lines = [(*line.heads, line.entries[0].row, line.entries[0].against) for line in layout.lines]
     assert lines[0] == ("YOLOX-Nano", "[0.5, 1.5]", "–", "yolox-nano-plain", "")
-    assert lines[4] == ("YOLOX-L", "[0.1, 2]", "Copypaste", "yolox-l-copy-paste", "yolox-l-plain")
+    assert lines[4] == ("YOLOX-L", "[0.1, 2.0]", "Copypaste", "yolox-l-copy-paste", "yolox-l-plain")
     with pytest.raises(ValueError, match="in Table 5"):
         published_augmentation("YOLOX-S", (0.5, 1.5), "")

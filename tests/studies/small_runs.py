@@ -23,13 +23,13 @@ TRAINING = TrainConfig(
 MODEL = ModelConfig(depth=0.1, width=0.0625, num_classes=2)
 
 
-def make_data(root: Path, train: int = 8, val: int = 4) -> Path:
-    """A folder in COCO's layout; an object in every image."""
+def make_data(root: Path, train: int = 8, val: int = 4, **annotation: object) -> Path:
+    """A folder in COCO's layout; an object in every image. annotation: what else each annotation says."""
     for split, count in (("train2017", train), ("val2017", val)):
         images: dict[str, Image | None] = {
             f"{i}.jpg": gradient(48, 64, blue=20 + 20 * i) for i in range(count)
         }
-        objects = [box(i + 1, 3 + 4 * (i % 2), [8, 6, 30, 30], id=i + 1) for i in range(count)]
+        objects = [box(i + 1, 3 + 4 * (i % 2), [8, 6, 30, 30], id=i + 1, **annotation) for i in range(count)]
         write_split(root, images, objects, split)
     return root
 

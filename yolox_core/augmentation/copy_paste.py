@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolox_core.augmentation.affine import compose, transform_points
-from yolox_core.augmentation.mixup import MixUpDraw, draw_mixup, second_layer, second_matrix
+from yolox_core.augmentation.mixup import MixUpDraw, draw_mixup, second_matrix, second_picture
 from yolox_core.augmentation.mosaic import Place
 from yolox_core.augmentation.sample import Image, ImageSource, ImageTargets, Mask, join
 
@@ -61,7 +61,9 @@ def copy_paste(
     covered = np.zeros((size, size), np.uint8)
     for mask in pasted:
         np.bitwise_or(_under(covered, mask), mask.pixels, out=_under(covered, mask))
-    cv2.copyTo(second_layer(source, draw.second, size), covered, image)
+    picture, left, top = second_picture(source, draw.second, size)
+    area = (slice(top, top + picture.shape[0]), slice(left, left + picture.shape[1]))
+    cv2.copyTo(picture, covered[area], image[area])
     return image, join([_still_visible(source, targets, places, covered, visible), new])
 
 

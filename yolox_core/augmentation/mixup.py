@@ -47,7 +47,7 @@ def mixup(
     boxes).
     """
     size = len(image)
-    picture, left, top = _visible(source, draw, size)
+    picture, left, top = second_picture(source, draw, size)
     right, bottom, square = left + picture.shape[1], top + picture.shape[0], min(draw.side, size)
     # Official code: the mean, rounded down. Half a grey level is either .0 or .5 here; -0.25 rounds it down.
     if picture.size:
@@ -68,7 +68,7 @@ def mixup(
 
 
 def second_matrix(source: ImageSource, draw: MixUpDraw, size: int) -> Matrix:
-    """From the second image's pixels to the output's, as :func:`second_layer` shows it."""
+    """From the second image's pixels to the output's, as :func:`second_picture` shows it."""
     height, width = source.size(draw.index)
     picture_height, picture_width, left, top = _place(source, draw, size)
     matrix = scaled_then_moved(picture_width / width, picture_height / height, left, top)
@@ -86,16 +86,7 @@ def _place(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[int, int, i
     return height, width, (draw.side - width if draw.flip else 0) - draw.offset[0], -draw.offset[1]
 
 
-def second_layer(source: ImageSource, draw: MixUpDraw, size: int) -> Image:
-    """The second image as it lies in the output: grey around it in its square, black beyond."""
-    layer = np.zeros((size, size, 3), np.uint8)
-    layer[: draw.side, : draw.side] = PAD_VALUE
-    picture, left, top = _visible(source, draw, size)
-    layer[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return layer
-
-
-def _visible(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[Image, int, int]:
+def second_picture(source: ImageSource, draw: MixUpDraw, size: int) -> tuple[Image, int, int]:
     """What the output holds of the second image, perhaps nothing, and where it lies: left, top."""
     height, width, left, top = _place(source, draw, size)
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, size), min(top + height, size)

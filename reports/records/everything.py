@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from reports.records.collect import Collection, RunRecord, Skipped, Unfinished, read_runs
@@ -17,6 +17,7 @@ from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from roadmap.recipe import recipe_from_json
 from roadmap.record import find_runs
+from roadmap.reproduction import paper_studies
 from roadmap.study import ArmRecord, StudyRecord
 
 
@@ -100,17 +101,18 @@ def runs_of(plan: StudyRecord, everything: Everything) -> tuple[RunRecord, ...]:
 def matching_arms(plan: StudyRecord, other: StudyRecord) -> Mapping[str, str]:
     """Arms of another study -> arms of a plan with the same recipe under the paper's setting.
 
-    Records from before there was one have none: then arms of the study of the same name, by their own.
+    Records from before it was recorded have none: then it is that of the project's own study and arm of these
+    names.
     """
     ours = {key: arm.name for arm in plan.arms if (key := reference_hash(arm))}
-    found = {}
-    for arm in other.arms:
-        key = reference_hash(arm)
-        if key in ours:
-            found[arm.name] = ours[key]
-        elif arm.reference is None and plan.name == other.name and plan.find(arm.name) is not None:
-            found[arm.name] = arm.name
-    return found
+    keys = {arm.name: reference_hash(arm) or _known().get((other.name, arm.name), "") for arm in other.arms}
+    return {name: ours[key] for name, key in keys.items() if key in ours}
+
+
+@cache
+def _known() -> Mapping[tuple[str, str], str]:
+    """(study, arm) -> identity of the recipe under the paper's setting, of the studies of the paper."""
+    return {(study.name, arm.name): arm.reference().hash for study in paper_studies() for arm in study.arms}
 
 
 def reference_hash(arm: ArmRecord) -> str:

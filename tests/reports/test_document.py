@@ -116,6 +116,13 @@ def test_the_same_recipe_and_seed_in_two_studies_counts_once(runs: Path) -> None
     assert [(run.arm, run.seed) for run in found] == [("vanilla-coupled", seed) for seed in range(3)]
 
 
+def test_records_without_a_plan_count_by_the_names_of_the_projects_own_arms(runs: Path) -> None:
+    write_arms(runs, "roadmap", ("baseline",))
+    (runs / "roadmap" / "study.json").unlink()
+    (group,) = groups_of(plan("Table 1"), read_everything(runs))
+    assert [arm.arm for arm in group.arms] == ["vanilla-coupled"]
+
+
 def test_the_papers_conditions_come_first_whatever_is_newer(mixed: Path, document: Report) -> None:
     text = part(document, "Table 1")
     assert text.index("### COCO 2017, paper protocol") < text.index("### embedded-shapes, demo protocol")

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 COLUMN = 3.3
 FORMATS = ("png", "svg", "pdf")
 #: Characters that fit its width at 7 pt.
-STAMP_LINE = 58
+STAMP_LINE = 54
 #: The stamp of a figure of the paper's own figures.
 PUBLISHED_ALONE = "published figures alone: nothing was measured"
 #: Pixels per inch of the PNG.

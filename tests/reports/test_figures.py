@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from reports.figures import catalogue, curves, head_curves, roadmap, tradeoffs
 from reports.figures.points import latency_points, light_points, size_points
-from reports.figures.style import COLUMN, SERIES, drawing, save
+from reports.figures.style import COLUMN, SERIES, drawing, new_figure, save
 from reports.records.collect import collect
 from reports.records.groups import group_runs
 from reports.tables.caption import curve_conditions, curve_sentence
@@ -415,3 +415,15 @@ def test_a_line_joins_an_arm_with_the_one_it_is_compared_with(runs: Path) -> Non
     assert figure is not None
     lines = [tuple(line.get_ydata()) for line in figure.axes[0].lines]
     assert sorted(lines) == [(20.0, 21.0), (20.0, 22.0), (22.0, 23.0)]
+
+
+def test_a_long_protocols_name_stays_inside_the_picture() -> None:
+    """Wide letters and all: it is where the settings that a figure was measured under are said."""
+    with drawing():
+        figure, _ = new_figure(
+            1.0, "measured: embedded-shapes, demo+epochs=4+closing_epochs=1 protocol, 1 seed"
+        )
+        figure.draw_without_rendering()
+        assert figure._suptitle is not None  # type: ignore[attr-defined]
+        extent = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    assert extent.x1 <= figure.bbox.x1

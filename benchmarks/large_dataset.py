@@ -113,7 +113,7 @@ def _split(root: Path) -> Callable[[], str]:
 
 
 def _worker(root: Path, split: str) -> Callable[[], str]:
-    """Megabytes that no other process shares, of the larger of two data processes after 24 batches of 8."""
+    """Megabytes that a process alone holds, the larger of two data processes after 24 batches of 8."""
     from yolox_core.build import build_pipelines
     from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig
     from yolox_core.data.coco import CocoDataset
@@ -132,8 +132,9 @@ def _worker(root: Path, split: str) -> Callable[[], str]:
 
 
 def _private(process: int) -> float:
+    """Without pages of a file, which the system may drop and every process can share."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
 
 
 def _evaluation(root: Path) -> Callable[[], str]:

@@ -44,21 +44,27 @@ class Batch:
 
 
 class Levels(nn.Module):
-    """In the place of backbone and neck, the same for every combination: one convolution a level."""
+    """In the place of backbone and neck, the same for every combination: one convolution of means a level."""
 
     def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
         pairs = zip(channels, strides, strict=True)
-        self.levels = nn.ModuleList(nn.Conv2d(3, wide, stride, stride) for wide, stride in pairs)
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(3, wide, 1)) for wide, stride in pairs
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(level(images) for level in self.levels)
 
 
-def with_a_small_body(ingredients: Ingredients, model: ModelConfig = TINY) -> Detector:
-    detector = build_detector(model, ingredients)
+def shorten_body(detector: Detector) -> None:
     channels: tuple[int, ...] = detector.neck.channels  # type: ignore[assignment]
     detector.backbone, detector.neck = Levels(channels, TINY.strides), nn.Identity()
+
+
+def with_a_small_body(ingredients: Ingredients, model: ModelConfig = TINY) -> Detector:
+    detector = build_detector(model, ingredients)
+    shorten_body(detector)
     return detector
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from roadmap.stages import STAGE_NAMES, ingredients_at
+from tests.yolox_core.test_cuda_without_a_gpu import shorten_body
 from yolox_core.build import build_detector
 from yolox_core.config import ModelConfig, TrainConfig
 from yolox_core.detector import Detector
@@ -41,17 +42,24 @@ def loss(model: Detector, half: torch.dtype | None, images: int = 2, side: int =
     return losses["total"]
 
 
-@pytest.mark.parametrize("half", HALVES, ids=str)
 @pytest.mark.parametrize("stage", STAGE_NAMES)
-def test_the_first_loss_is_that_of_single_precision(stage: str, half: torch.dtype) -> None:
-    expected, found = (loss(detector(stage, 0.125), how, images=4).detach() for how in (None, half))
-    assert float(found) == pytest.approx(float(expected), rel=5e-3)
+def test_the_first_loss_is_that_of_single_precision(stage: str) -> None:
+    expected, *found = (
+        float(loss(detector(stage, 0.125), how, images=4).detach()) for how in (None, *HALVES)
+    )
+    assert found == pytest.approx([expected] * len(HALVES), rel=5e-3)
+
+
+#: Backbone and neck, most of a step's time, are the same at every stage: whole in the first and the last.
+WHOLE = (STAGE_NAMES[0], STAGE_NAMES[-1])
 
 
 @pytest.mark.parametrize("half", HALVES, ids=str)
 @pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_thirty_steps_without_nan(stage: str, half: torch.dtype) -> None:
     model = detector(stage, 0.0625)
+    if stage not in WHOLE:
+        shorten_body(model)
     optimizer = build_optimizer(model, TrainConfig(learning_rate=0.005))
     values = []
     for _ in range(30):

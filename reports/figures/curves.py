@@ -18,6 +18,8 @@ from reports.tables.steps import Table2
 
 #: A loss panel whose values span more than this ratio is logarithmic.
 _LOGARITHMIC = 8.0
+#: Characters of a label that fit beside another one below the axes.
+_SIDE_BY_SIDE = 22
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ def draw(table: Table2) -> Figure | None:
             if arm in found:
                 plot(axes, found[arm], index, labels[arm])
     _frame(group, top, bottom, list(losses.values()))
-    figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    handles, names = top.get_legend_handles_labels()
+    columns = 2 if max(map(len, names)) <= _SIDE_BY_SIDE else 1
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
     return figure
 
 

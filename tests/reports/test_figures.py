@@ -219,6 +219,18 @@ def test_a_curve_needs_every_run_of_its_arm(runs: Path) -> None:
     assert list(curves.curves(table_of(runs).group, "AP")) == ["baseline"]
 
 
+def test_long_names_stand_below_each_other(runs: Path) -> None:
+    """Side by side two of them are wider than a column."""
+    for arm in ("a-detector-with-a-rather-long-name", "another-detector-with-a-long-name"):
+        write_run(runs, arm)
+    with drawing():
+        figure = curves.draw(table_of(runs))
+        assert figure is not None
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.legends[0].get_texts()]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 def test_curves_and_tables_of_two_confidences_name_both(runs: Path, tmp_path: Path) -> None:
     for arm in ("baseline", "decoupled-head"):
         write_run(runs, arm)

@@ -1,7 +1,7 @@
 """Rebuild every table and figure of a study from its run records.
 
     python -m reports                          the only study below runs/, into runs/STUDY/report/
-    python -m reports --study head --runs DIR --out DIR
+    python -m reports --study heads --runs DIR --out DIR
     python -m reports --json                   the figures as one JSON document on stdout
     python -m reports --all                    the whole paper: Tables 1 to 6, Figures 1 and 3, of all studies
                                                below runs/, into runs/report/
@@ -19,6 +19,8 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from roadmap.text_table import say
 
 if TYPE_CHECKING:
     from reports.build import Report
@@ -101,10 +103,10 @@ def build_and_show(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return WRONG_USAGE
     if options.json:
-        print(json.dumps(report.data, indent=1, ensure_ascii=False, allow_nan=False))
+        say(json.dumps(report.data, indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        print(report.summary)
-        print(f"\nreport: {report.out / 'report.html'} and {report.out / 'report.md'}")
+        say(report.summary)
+        say(f"\nreport: {report.out / 'report.html'} and {report.out / 'report.md'}")
     return _check(report) if options.check else 0
 
 
@@ -116,6 +118,8 @@ def _kept(options: argparse.Namespace) -> Report:
     from reports.records.collect import only_study
     from reports.records.keep import keep_records, unpack_records
 
+    if options.keep and options.kept:
+        raise ValueError("--keep makes what --kept rebuilds: give one of them")
     if options.all or options.images:
         raise ValueError("what is kept is one study, without detections: leave out --all and --images")
     folder = options.kept or options.keep

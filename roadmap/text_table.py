@@ -1,7 +1,9 @@
-"""Tables for a terminal: columns of equal width, numbers flush right."""
+"""Tables for a terminal: columns of equal width, numbers flush right; and how they are printed."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,15 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     right = [i for i, c in enumerate(columns) if all(_is_number(row.get(c)) for row in rows)]
     rule = ["-" * width for width in column_widths([columns, *cells])]
     return "\n".join(aligned([columns, rule, *cells], right))
+
+
+def say(text: str) -> None:
+    """Print to stdout; where its reader, head perhaps, has seen enough, this and the rest go nowhere."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _is_number(value: Any) -> bool:

@@ -26,7 +26,7 @@ from roadmap.coco2017 import PARTS, confirm, confirmed_file, has_official_bytes,
 from roadmap.datasets import find_splits, resolve_dataset
 from roadmap.fitting import suggested_side
 from roadmap.geometry import read_geometry
-from roadmap.text_table import format_table
+from roadmap.text_table import format_table, say
 from roadmap.words import counted
 from yolox_core.config import YOLOV3_ANCHORS, annotation_file
 
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--data DIR is missing (or COCO_DIR): the dataset to look at")
         report = inspect_dataset(root, find_splits(root, options.train_split, options.val_split))
     except ValueError as error:
-        print(f"check_data: error: {error}", file=sys.stderr)
+        say(f"check_data: error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(report, indent=1) if options.json else format_report(report))
+    say(json.dumps(report, indent=1) if options.json else format_report(report))
     return 1 if report["problems"] else 0
 
 

@@ -149,6 +149,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
             progress=bar.update,
             damaged=damaged,
         )
+    if options.detections is not None:  # before anything that may be refused: they took long
+        options.detections.write_text(json.dumps(detections.to_coco_results()) + "\n", encoding="utf-8")
     if damaged and results:
         raise ValueError(
             f"{counted(len(damaged), 'image')} could not be read: {next(iter(damaged.values()))}"
@@ -156,8 +158,6 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     evaluated = [int(i) for i in dataset.ids if int(i) not in damaged]
     metrics = coco_metrics(dataset.annotation_file, detections, evaluated) if dataset.annotated else None
     submission = results and write_submission(options.submission, results, split, detections, dataset.ids)
-    if options.detections is not None:
-        options.detections.write_text(json.dumps(detections.to_coco_results()) + "\n", encoding="utf-8")
     return {
         "name": subject.name,
         "weights": str(subject.weights),

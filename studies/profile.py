@@ -23,7 +23,7 @@ from typing import Any
 
 from roadmap.paper import roadmap_row, table
 from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at
-from roadmap.text_table import format_table
+from roadmap.text_table import format_table, say
 from roadmap.typed import to_json
 from yolox_core.config import (
     MODELS,
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = [profile(subject, options) for subject in _with_progress(subjects, options)]
     except ValueError as error:
         parser.error(str(error))
-    print(json.dumps(rows, indent=1) if options.json else format_rows(rows))
+    say(json.dumps(rows, indent=1) if options.json else format_rows(rows))
     return 0
 
 
@@ -99,10 +99,10 @@ def _measure_run_again(parser: argparse.ArgumentParser, options: argparse.Namesp
         images = CocoDataset(subject.data, subject.split or usual_val_split(subject.data))
         found, former = measure_again(folder, detector, recipe.training, images, device)
     except (ValueError, OSError, RunLockedError) as error:
-        print(f"profile: {error}", file=sys.stderr)
+        say(f"profile: {error}", file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps(to_json(found), indent=1))
+        say(json.dumps(to_json(found), indent=1))
         return 0
     before = f", before {former.forward_ms.median:.2f} ms" if former else ""
     elsewhere = (
@@ -110,7 +110,7 @@ def _measure_run_again(parser: argparse.ArgumentParser, options: argparse.Namesp
         if former and former.name not in (None, found.name)
         else ""
     )
-    print(f"{folder.name}: {found.forward_ms.median:.2f} ms on {found.name}{before}{elsewhere}")
+    say(f"{folder.name}: {found.forward_ms.median:.2f} ms on {found.name}{before}{elsewhere}")
     return 0
 
 

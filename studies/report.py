@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.all:
         parser.error("--all is for python -m reports: what goes to MLflow is the report of one study")
+    if options.keep or options.kept:
+        parser.error("--keep and --kept are for python -m reports: what is kept does not go to MLflow")
     with suppress(ValueError):  # the report says what is wrong
         options.study = options.study or only_study(options.runs)
     status = build_and_show(options)

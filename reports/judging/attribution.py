@@ -200,9 +200,11 @@ def paper_order(factors: Sequence[str]) -> tuple[str, ...]:
 
 
 def _family(group: Group) -> tuple[Arms, tuple[ArmRuns, ...]]:
-    """The most arms that share everything but ingredients, one per combination; and their factors."""
+    """The most arms that share everything but ingredients, one per combination; and their factors. Arms
+    whose AP is undefined are in none.
+    """
     families: dict[str, dict[Combination, ArmRuns]] = {}
-    for arm in group.arms:
+    for arm in (one for one in group.arms if any(run.best["AP"] is not None for run in one.runs)):
         recipe = arm.runs[0].recipe
         on = frozenset(
             name.removeprefix(_INGREDIENTS)
@@ -229,7 +231,7 @@ def _values(runs: Sequence[ArmRuns]) -> tuple[tuple[int, ...], Floats]:
     seeds = tuple(sorted(set.intersection(*(set(one) for one in ap))))
     if seeds:
         return seeds, np.array([[one[seed] for seed in seeds] for one in ap])
-    return (), np.array([[float(np.mean(list(one.values()))) if one else np.nan] for one in ap])
+    return (), np.array([[float(np.mean(list(one.values())))] for one in ap])
 
 
 def _verdict(

@@ -15,6 +15,7 @@ import io
 import json
 import os.path
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,13 @@ def keep_records(runs: Path, study: str, folder: Path) -> int:
 def unpack_records(folder: Path, runs: Path) -> str:
     """Unpack kept records below ``runs``; the study's name. Raises ValueError where ``folder`` keeps none."""
     try:
-        with tarfile.open(folder / ARCHIVE) as archive:
+        # Whole and checked before any of it is read: tarfile takes a damaged stream for a shorter one.
+        plain = gzip.decompress((folder / ARCHIVE).read_bytes())
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
             archive.extractall(runs, filter="data")
-    except (OSError, tarfile.TarError) as error:
+        (study,) = [path.name for path in runs.iterdir()]
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
         raise ValueError(f"{folder} keeps no study: {error}; --keep makes such a folder") from error
-    (study,) = [path.name for path in runs.iterdir()]
     return study
 
 

@@ -21,7 +21,7 @@ from roadmap.protocols import PROTOCOLS
 from roadmap.redaction import PublicFormatter
 from roadmap.settings import described
 from roadmap.study import MANY, Study
-from roadmap.text_table import format_table
+from roadmap.text_table import format_table, say
 from roadmap.words import counted
 from slurm.launch import choose_launcher
 from slurm.site import load_site
@@ -195,7 +195,7 @@ def main(study: Study, arguments: Sequence[str] | None = None, command: str = ""
         if site is not None:
             status = submit_study(plan, site, options)
             if options.dry_run and not options.json:
-                print(power_text(power_of(plan)))
+                say(power_text(power_of(plan)))
             return status
         if options.dry_run:
             return _dry_run(plan, options.json)
@@ -216,20 +216,20 @@ def speak_up() -> None:
 def _list(study: Study, as_json: bool) -> int:
     rows = arm_rows(study)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
     else:
-        print(format_table([{study.noun if k == "arm" else k: v for k, v in row.items()} for row in rows]))
+        say(format_table([{study.noun if k == "arm" else k: v for k, v in row.items()} for row in rows]))
         for design in study.designs:
-            print(f"\n--only {design.name}: {counted(len(design.arms), study.noun)}. {design.summary}")
+            say(f"\n--only {design.name}: {counted(len(design.arms), study.noun)}. {design.summary}")
     return 0
 
 
 def _list_settings(as_json: bool) -> int:
     rows = [asdict(setting) for setting in described()]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
     else:
-        print(format_table([{"setting": row.pop("key"), **row} for row in rows]))
+        say(format_table([{"setting": row.pop("key"), **row} for row in rows]))
     return 0
 
 
@@ -247,7 +247,7 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
             "training_flops_to_do": total,
             "power": power,
         }
-        print(json.dumps(document, indent=1))
+        say(json.dumps(document, indent=1))
         return 0
     shown = [
         {
@@ -261,15 +261,15 @@ def _dry_run(plan: Plan, as_json: bool) -> int:
         }
         for row in rows
     ]
-    print(format_table(shown))
+    say(format_table(shown))
     data = recipe.dataset
-    print(
+    say(
         f"\n{recipe.protocol} protocol on {data.name}: {data.train_images} training and "
         f"{counted(data.val_images, 'validation image')}, {counted(data.num_classes, 'class')}.\n"
         f"To do: {total / 1e15:.4g} PFLOP of training (2 × multiply-adds, three forward passes per image)."
     )
-    print(power_text(power))
-    print("\nNothing was run.")
+    say(power_text(power))
+    say("\nNothing was run.")
     return 0
 
 
@@ -283,9 +283,9 @@ def _run_here(plan: Plan, options: argparse.Namespace) -> int:
     if is_main_process():
         report = None if options.no_report else _report(plan, options.tracking)
         if options.json:
-            print(json.dumps(_outcome(plan, statuses, report), indent=1))
+            say(json.dumps(_outcome(plan, statuses, report), indent=1))
         elif report is not None:
-            print(f"{report.summary}\n\n{_where(report)}")
+            say(f"{report.summary}\n\n{_where(report)}")
     if len(statuses) == 1:
         return next(iter(statuses.values()))
     return FAILED if any(statuses.values()) else 0

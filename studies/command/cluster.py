@@ -6,6 +6,7 @@ import argparse
 import json
 
 from roadmap.redaction import public_uri
+from roadmap.text_table import say
 from slurm.announce import outcome_json, outcome_text
 from slurm.client import SlurmError, why_silent
 from slurm.ownership import whose
@@ -45,9 +46,9 @@ def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
     except OSError as error:
         raise ValueError(f"{error}{whose(error.filename)}; choose another --runs") from error
     if options.json:
-        print(json.dumps(outcome_json(outcome), indent=1))
+        say(json.dumps(outcome_json(outcome), indent=1))
     else:
-        print(outcome_text(outcome, options.dry_run))
+        say(outcome_text(outcome, options.dry_run))
     return 0
 
 

@@ -140,10 +140,10 @@ def _smallest(recipes: Sequence[Recipe], seeds: int, sd: float) -> dict[str, flo
 
     on = [frozenset(recipe.ingredients.enabled()) for recipe in recipes]
     every: Combination = frozenset().union(*on)
-    factors = tuple(name for name in to_json(recipes[0].ingredients) if name in every)
     nothing: dict[str, float | None] = dict.fromkeys(KINDS)
-    if len(set(on)) < len(on) or seeds < 2:
+    if not on or len(set(on)) < len(on) or seeds < 2:
         return nothing
+    factors = tuple(name for name in to_json(recipes[0].ingredients) if name in every)
     arms = Arms(factors, tuple(on))
     noise = Noise(sd, interval_freedom(len(on), seeds))
     means = list(shapley_weights(arms)) if arms.complete else list(mean_effect_weights(arms).values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -253,3 +254,16 @@ def test_what_a_fraction_cannot_tell_apart_has_one_letter(tmp_path: Path) -> Non
     cells = [text.get_text() for text in figure.axes[0].texts if "(" in text.get_text()]
     assert len(cells) == 15
     assert sum(text.startswith("+5.0") for text in cells) == 2
+
+
+def test_an_arm_whose_ap_is_undefined_is_left_out(tmp_path: Path) -> None:
+    """COCO leaves AP undefined where there is nothing to find; no effect becomes so."""
+    write_combinations(tmp_path, additive, "add-one-in")
+    (result,) = (tmp_path / STUDY.name).glob("simota-s0-*/result.json")
+    record = json.loads(result.read_text())
+    record["best"]["AP"] = None
+    result.write_text(json.dumps(record))
+    found = found_in(tmp_path)
+    assert {item.factor for item in found.ingredients} == set(INGREDIENTS) - {"simota"}
+    assert all(np.isfinite(effect.value) for effect in found.effects())
+    assert found.notes[0].startswith("effects are of 6 of 7 arms")

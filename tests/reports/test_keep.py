@@ -10,7 +10,7 @@ import pytest
 
 from reports.__main__ import NO_FINISHED_RUNS, WRONG_USAGE, main
 from reports.build import build_report
-from reports.records.keep import ARCHIVE, anywhere, keep_records
+from reports.records.keep import ARCHIVE, anywhere, keep_records, unpack_records
 from roadmap.record import PICTURE
 from tests.reports.factory import write_run, write_study
 
@@ -54,6 +54,19 @@ def test_folders_and_hosts_are_left_out() -> None:
     assert anywhere(["--data=/home/me/coco", "a=b/c", "/x/a=b"]) == ["--data=coco", "a=b/c", "a=b"]
 
 
+def test_a_damaged_archive_is_no_shorter_study(tmp_path: Path) -> None:
+    write_study(tmp_path / "runs", stages=("baseline",))
+    keep_records(tmp_path / "runs", "roadmap", tmp_path)
+    whole = (tmp_path / ARCHIVE).read_bytes()
+    middle = len(whole) // 2
+    for place, damaged in enumerate(
+        (whole[:middle], whole[:-2], whole[:middle] + bytes(8) + whole[middle + 8 :])
+    ):
+        (tmp_path / ARCHIVE).write_bytes(damaged)
+        with pytest.raises(ValueError, match="keeps no study"):
+            unpack_records(tmp_path, tmp_path / f"out{place}")
+
+
 def test_what_cannot_be_kept_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--kept", str(tmp_path)]) == WRONG_USAGE
     assert "--keep makes such a folder" in capsys.readouterr().err
@@ -63,4 +76,6 @@ def test_what_cannot_be_kept_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no finished runs of roadmap" in capsys.readouterr().err
     assert main([*keep, "--images"]) == WRONG_USAGE
     assert "leave out --all and --images" in capsys.readouterr().err
+    assert main([*keep, "--kept", str(tmp_path)]) == WRONG_USAGE
+    assert "give one of them" in capsys.readouterr().err
     assert main(["--runs", str(tmp_path / "none"), "--keep", str(tmp_path / "kept")]) == NO_FINISHED_RUNS

@@ -104,6 +104,22 @@ def test_the_list_has_every_row_of_the_papers_tables_with_its_figures(
     assert {s: found[s] for s in expected} == {s: printed[s] for s in expected}
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As of ``python -m studies.heads --list --json | head``."""
+    for module, arguments in (
+        ("studies.heads", ["--list", "--json"]),
+        ("studies.roadmap", ["--list-settings"]),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, stdout=writing, stderr=subprocess.PIPE, timeout=120, check=False
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_designs_are_listed_and_a_fractions_aliasing_is_printed_before_it_is_run() -> None:
     assert (
         "\n--only fraction: 16 arms. 16 of 64 combinations, resolution IV"

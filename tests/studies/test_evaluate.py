@@ -277,3 +277,19 @@ def test_a_submission_leaves_no_image_out(
     assert main([*given, "--submission", str(tmp_path / "a.zip")]) == 1
     assert "1 of 4 images in" in capsys.readouterr().err
     assert not (tmp_path / "a.zip").exists()
+
+
+def test_detections_are_kept_when_the_submission_is_refused(
+    test_dev: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = test_dev / "annotations" / "image_info_test-dev2017.json"
+    content = json.loads(file.read_text())
+    content["categories"] = [{"id": 12, "name": "cup"}, {"id": 91, "name": "fork"}]
+    file.write_text(json.dumps(content))
+    out = tmp_path / "detections.json"
+    given = arguments(test_dev, checkpoint(tmp_path / "nano.pth"), "--split", "test-dev2017")
+    given += ["--confidence", "0", "--submission", str(tmp_path / "a.zip"), "--detections", str(out)]
+    assert main(given) == 1
+    assert "category ids that COCO does not have: 12, 91" in capsys.readouterr().err
+    assert json.loads(out.read_text())
+    assert not (tmp_path / "a.zip").exists()

@@ -12,7 +12,7 @@ from reports.judging.statistics import t_quantile
 from studies.attribution import STUDY
 from studies.command.cli import main, study_parser
 from studies.command.plan import Plan, make_plan
-from studies.command.power import noise_so_far, power_of, power_text
+from studies.command.power import _smallest, noise_so_far, power_of, power_text
 
 
 def plan_of(runs: Path, *words: str) -> Plan:
@@ -97,3 +97,7 @@ def test_a_dry_run_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "mean effect or Shapley value" in shown
     assert main(STUDY, [*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["power"]["seeds"] == 2
+
+
+def test_a_design_without_an_arm_in_this_setting_tells_nothing() -> None:
+    assert set(_smallest([], 3, 0.25).values()) == {None}

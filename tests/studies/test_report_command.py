@@ -55,6 +55,16 @@ def test_a_report_elsewhere_is_said_not_to_be_mirrored(
     assert "leave --out away" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--keep", "--kept"])
+def test_what_is_kept_is_not_mistaken_for_the_runs(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, "simota")
+    with pytest.raises(SystemExit):
+        main(["--runs", str(tmp_path), option, str(tmp_path / "kept"), "--tracking", "off"])
+    assert "are for python -m reports" in capsys.readouterr().err
+
+
 def test_runs_that_never_started_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_run(tmp_path, "simota")
     tasks = (Task(folder.name, "simota", 0, ("a",)), Task("simota-s1-abc", "simota", 1, ("b",)))

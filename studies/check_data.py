@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--data DIR is missing (or COCO_DIR): the dataset to look at")
         report = inspect_dataset(root, find_splits(root, options.train_split, options.val_split))
     except ValueError as error:
-        say(f"check_data: error: {error}", file=sys.stderr)
+        print(f"check_data: error: {error}", file=sys.stderr)
         return 2
     say(json.dumps(report, indent=1) if options.json else format_report(report))
     return 1 if report["problems"] else 0

@@ -99,7 +99,7 @@ def _measure_run_again(parser: argparse.ArgumentParser, options: argparse.Namesp
         images = CocoDataset(subject.data, subject.split or usual_val_split(subject.data))
         found, former = measure_again(folder, detector, recipe.training, images, device)
     except (ValueError, OSError, RunLockedError) as error:
-        say(f"profile: {error}", file=sys.stderr)
+        print(f"profile: {error}", file=sys.stderr)
         return 1
     if options.json:
         say(json.dumps(to_json(found), indent=1))

@@ -49,12 +49,14 @@ FIXED: dict[str, Any] = {
     "model.activation": "silu",
     "model.head_width": 256,
     "model.strides": [8, 16, 32],
+    "model.assigner.solver": "simota",
     "model.assigner.simota_geometry": AssignerConfig.simota_geometry,
     "model.assigner.center_radius": AssignerConfig.center_radius,
     "model.assigner.iou_cost": AssignerConfig.iou_cost,
     "model.assigner.candidates": AssignerConfig.candidates,
     "model.loss": to_json(LossConfig()),
     "training.augmentation.hsv": [5.0, 30.0, 30.0],
+    "training.augmentation.copy_paste": 0.0,
     "training.ema_decay": 0.9998,
     "training.ema_ramp": 2000,
     "training.max_objects": 120,
@@ -335,7 +337,10 @@ def comparison_text(found: Sequence[Comparison]) -> str:
 
 
 def main() -> None:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.what == "train" and options.data is None:
+        parser.error("train needs --data DIR")
     torch.set_num_threads(options.threads)
     folders = [RunFolder(path) for path in options.runs]
     try:

@@ -119,6 +119,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
 
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
+    if options.detections is not None and not options.detections.parent.is_dir():
+        raise ValueError(f"--detections: the folder {options.detections.parent} is missing; make it first")
     device = choose_device(options.device)
     split = options.split or subject.split or usual_val_split(subject.data)
     results = options.submission and results_name(options.submission, split, subject.name)

@@ -76,7 +76,11 @@ def noise_so_far(runs: Path, recipe: Recipe) -> Noise | None:
 
 def power_text(found: dict[str, Any]) -> str:
     """The same for a terminal."""
-    source = "assumed, for want of finished runs" if found["assumed"] else "from the finished runs below"
+    source = (
+        "assumed as on COCO, for want of finished runs"
+        if found["assumed"]
+        else "from the finished runs below"
+    )
     lines = [
         f"\nNoise of a run: standard deviation {found['noise_sd']:.2f} AP ({source}). With "
         f"{counted(found['seeds'], 'seed')}, "

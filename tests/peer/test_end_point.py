@@ -17,7 +17,14 @@ from benchmarks.end_point import (
     welch_interval,
 )
 from roadmap.recipe import DatasetConfig, Recipe
-from yolox_core.config import YOLOX_INGREDIENTS, AugmentationConfig, ShapesSpec, TrainConfig, model_config
+from yolox_core.config import (
+    YOLOX_INGREDIENTS,
+    AssignerConfig,
+    AugmentationConfig,
+    ShapesSpec,
+    TrainConfig,
+    model_config,
+)
 from yolox_core.data.shapes import ensure_shapes_dataset
 
 SPEC = ShapesSpec(train_images=8, val_images=4, sides=(64, 96), object_side=(16.0, 48.0))
@@ -86,6 +93,11 @@ def test_the_experiment_says_what_the_recipe_says(data: Path) -> None:
         ),
         ({"model": model_config("yolox-darknet53")}, "model.backbone"),
         ({"training": replace(RECIPE.training, ema_decay=0.9)}, "training.ema_decay = 0.9"),
+        ({"model": replace(RECIPE.model, assigner=AssignerConfig(solver="ota"))}, "assigner.solver = 'ota'"),
+        (
+            {"training": replace(RECIPE.training, augmentation=AugmentationConfig(copy_paste=0.5))},
+            "copy_paste = 0.5",
+        ),
     ],
 )
 def test_what_the_official_code_cannot_do_is_refused(change: dict, named: str) -> None:  # type: ignore[type-arg]

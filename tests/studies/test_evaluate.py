@@ -264,6 +264,8 @@ def test_a_split_without_annotations_needs_somewhere_to_write(
     assert "has no annotations, so there is no AP to compute; give --submission" in capsys.readouterr().err
     assert main([*given, "--submission", str(tmp_path / "detections_val2017_a_results.zip")]) == 1
     assert "call it detections_test-dev2017_yolox-nano_results.zip" in capsys.readouterr().err
+    assert main([*given, "--detections", str(tmp_path / "none" / "a.json")]) == 1
+    assert "none is missing; make it first" in capsys.readouterr().err
 
 
 def test_a_submission_leaves_no_image_out(

@@ -93,7 +93,7 @@ def test_a_dry_run_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ]
     assert main(STUDY, words) == 0
     shown = capsys.readouterr().out
-    assert "standard deviation 0.25 AP (assumed, for want of finished runs)" in shown
+    assert "standard deviation 0.25 AP (assumed as on COCO, for want of finished runs)" in shown
     assert "mean effect or Shapley value" in shown
     assert main(STUDY, [*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["power"]["seeds"] == 2

@@ -28,6 +28,7 @@ from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows
+from reports.tables.errors import errors_of_group
 from reports.tables.images import effects_over_images, steps_over_images
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
@@ -71,8 +72,9 @@ def build_report(
 
     Files of an earlier report in ``out`` that this one does not write are removed; other files there are
     left alone. ``figures=False`` leaves the figures out (tables alone take a fraction of a second).
-    ``images=True`` adds each step's bootstrap interval over validation images, which needs the annotation
-    files that the records point at. ``decisions``: the notes whose titles are listed as assumptions.
+    ``images=True`` adds each step's bootstrap interval over validation images and what its runs miss, which
+    needs the annotation files that the records point at. ``decisions``: the notes whose titles are listed as
+    assumptions.
     Raises ValueError for a study that is no folder name, and NoFinishedRunsError (a ValueError) when
     there is nothing to show yet.
     """
@@ -120,12 +122,12 @@ def make_section(group: Group, out: Path, images: bool) -> Section:
     folder = out / group.slug
     folder.mkdir(parents=True, exist_ok=True)
     table = build_table2(group)
-    over_images = steps_over_images(group) if images else None
+    over_images, errors = (steps_over_images(group), errors_of_group(group)) if images else (None, None)
     effects = attribute(group)
     if images and effects is not None:
         effects = effects_over_images(group, effects)
     shown, deviations = shown_tables(table, folder), deviation_rows(group)
-    return Section(group, table, shown, deviations, over_images=over_images, effects=effects)
+    return Section(group, table, shown, deviations, over_images=over_images, errors=errors, effects=effects)
 
 
 def write_section(section: Section) -> list[Path]:

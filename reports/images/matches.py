@@ -8,10 +8,8 @@ I images, D detections of a category, T IoU thresholds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -49,11 +47,6 @@ class ImageMatches:
     categories: tuple[CategoryMatches, ...]
 
 
-def load_matches(annotations: Path, detections: Path) -> ImageMatches:
-    """Matches of a run from a COCO annotation file and its ``detections.json``."""
-    return match_images(json.loads(annotations.read_bytes()), json.loads(detections.read_bytes()))
-
-
 def match_images(
     ground_truth: Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
@@ -77,7 +70,7 @@ def match_images(
     first, last = np.searchsorted(found.keys, keys, "left"), np.searchsorted(found.keys, keys, "right")
     for lo, hi, a, b in zip(first, last, starts, starts + sizes, strict=True):
         if lo < hi:
-            overlaps = _overlaps(found.boxes[lo:hi], truth.boxes[a:b], truth.crowd[a:b])
+            overlaps = box_overlaps(found.boxes[lo:hi], truth.boxes[a:b], truth.crowd[a:b])
             _match(overlaps, truth.crowd[a:b], limits, hit[:, lo:hi], ignored[:, lo:hi])
     categories = []
     for index, category in enumerate(category_ids):
@@ -117,11 +110,7 @@ def _sorted_detections(
 ) -> _Boxes:
     keys, known = _keys(rows, image_ids, category_ids)
     if not known.all():
-        row = rows[int(np.argmin(known))]
-        raise ValueError(
-            f"a detection of image {row['image_id']}, category {row['category_id']}, which the annotations "
-            "do not have: were these detections made on another split or dataset?"
-        )
+        raise unknown(rows[int(np.argmin(known))])
     scores = np.array([row["score"] for row in rows], np.float64)
     order = np.lexsort((-scores, keys))
     keys = keys[order]
@@ -146,18 +135,27 @@ def _keys(
     rows: Sequence[Mapping[str, Any]], image_ids: npt.NDArray[Any], category_ids: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.int64], Bools]:
     """Key of each row, and whether its image and category exist."""
-    image, has_image = _positions([row["image_id"] for row in rows], image_ids)
-    category, has_category = _positions([row["category_id"] for row in rows], category_ids)
+    image, has_image = positions([row["image_id"] for row in rows], image_ids)
+    category, has_category = positions([row["category_id"] for row in rows], category_ids)
     return category * len(image_ids) + image, has_image & has_category
 
 
-def _positions(values: list[int], among: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Bools]:
+def unknown(row: Mapping[str, Any]) -> ValueError:
+    """What is said of a detection of an image or category that the annotations do not have."""
+    return ValueError(
+        f"a detection of image {row['image_id']}, category {row['category_id']}, which the annotations "
+        "do not have: were these detections made on another split or dataset?"
+    )
+
+
+def positions(values: list[int], among: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Bools]:
+    """Where values stand in an ascending array, and whether they do."""
     array = np.array(values, np.int64)
     position = np.minimum(np.searchsorted(among, array), max(0, len(among) - 1))
     return position, (among[position] == array) if len(among) else np.zeros(len(array), bool)
 
 
-def _overlaps(detected: Floats, objects: Floats, crowd: Bools) -> Floats:
+def box_overlaps(detected: Floats, objects: Floats, crowd: Bools) -> Floats:
     """(D, G) IoU; over a crowd, intersection over the detection's own area."""
     corner = np.minimum(
         detected[:, None, :2] + detected[:, None, 2:], objects[None, :, :2] + objects[None, :, 2:]

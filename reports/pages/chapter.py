@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reports.blocks import Block, Code, Details, Figure, Gallery, Heading, Prose, Table, Warn
 from reports.pages.content import reached_blocks, silent_blocks
-from reports.pages.section import Section, over_images_blocks
+from reports.pages.section import Section
 from reports.records.groups import Group
 from reports.tables.digits import digits_grid
 from reports.tables.gains import gains_grid
@@ -91,8 +91,7 @@ class Chapter:
         blocks.append(Details("Every measured column, the last epoch's AP among them", (last,)))
         gains = gains_grid(section.table)
         blocks += [Table(gains, f"Gains{mark}")] if gains.rows else []
-        found = section.over_images
-        return blocks if found is None else [*blocks, *over_images_blocks(found)]
+        return [*blocks, *section.images_blocks()]
 
     def _left(self) -> list[Block]:
         if self.table.unmeasurable:

@@ -9,6 +9,7 @@ from reports.pages.section import Section
 from reports.records.collect import Collection
 from reports.tables import columns as table2_text
 from reports.tables.effects import effect_records
+from reports.tables.errors import error_records
 from reports.tables.verdicts import Judged, verdict_records
 
 
@@ -41,6 +42,7 @@ def group_json(section: Section) -> dict[str, Any]:
         ],
         "deviations": [vars(d) for d in section.deviations],
         "over_images": _over_images_json(section),
+        "errors": error_records(section.errors) if section.errors else None,
         "effects": effect_records(section.effects) if section.effects else None,
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from reports.judging.gains import WORDS
 from reports.pages.assumptions import Assumption
 from reports.pages.chapter import Chapter, Drawing
 from reports.pages.content import assumption_blocks, folded, left_out_blocks, rule_blocks, silent_blocks
-from reports.pages.section import Section, over_images_blocks
+from reports.pages.section import Section
 from reports.records.everything import Everything
 from reports.records.groups import Group, group_runs
 from reports.tables.caption import deviation_rows
@@ -137,7 +137,7 @@ def _other(section: Section) -> list[Block]:
         anchor = f"{group.study}-{shown.main.anchor}"
         blocks += [replace(shown.main, anchor=anchor), shown.files("The same table as")]
     blocks += section.comparisons()
-    blocks += over_images_blocks(section.over_images) if section.over_images is not None else []
+    blocks += section.images_blocks()
     command = Code(f"python -m reports --study {group.study}")
     return [*blocks, Prose(("Its figures, and more about each gain, are in its own report: ", command))]
 

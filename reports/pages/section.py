@@ -23,6 +23,7 @@ from reports.judging.effect_intervals import EFFECT_WORDS
 from reports.judging.gains import WORDS
 from reports.judging.orders import SIGN_RULES
 from reports.pages import latex, markdown
+from reports.pages.errors import errors_blocks
 from reports.records.groups import Group
 from reports.tables import columns as table2_text
 from reports.tables.caption import DeviationRow, further_caption, printed_caption, table_caption
@@ -34,6 +35,7 @@ from reports.tables.effects import (
     pairs_grid,
     singles_grid,
 )
+from reports.tables.errors import GroupErrors
 from reports.tables.gains import GAIN_NOTE, gains_grid
 from reports.tables.images import OverImages, image_grid
 from reports.tables.parts import Part, split
@@ -137,8 +139,8 @@ class Section:
     """A group's table in numbers, its parts in text, its deviations and its figures.
 
     picture: validation images of one run, None where no run has any. over_images: gains over validation
-    images, None unless asked for. effects: what its arms say about each ingredient whatever the order, None
-    where they say no more than gains.
+    images, None unless asked for; errors: what its runs miss, likewise. effects: what its arms say about
+    each ingredient whatever the order, None where they say no more than gains.
     """
 
     group: Group
@@ -148,6 +150,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     picture: Figure | None = None
     over_images: OverImages | None = None
+    errors: GroupErrors | None = None
     effects: Attribution | None = None
 
     @property
@@ -171,8 +174,7 @@ class Section:
             blocks += [Details(counted(len(gains.grid.rows), "gain"), told)] if many else told
         if steps := self._steps():
             blocks += [Heading("Training time", 3), steps, Prose(STEP_NOTE)]
-        if self.over_images is not None:
-            blocks += over_images_blocks(self.over_images)
+        blocks += self.images_blocks()
         blocks += [] if many else effects
         if self.figures:
             blocks += [Heading("Figures", 3), Gallery(self.figures)]
@@ -181,6 +183,13 @@ class Section:
         if self.deviations:
             blocks += [Heading("Deviations from the paper's protocol", 3), Table(self._deviations())]
         return blocks
+
+    def images_blocks(self) -> list[Block]:
+        """What was made from annotations and detections; nothing where it was not asked for."""
+        if self.over_images is None or self.errors is None:
+            return []
+        told = self.over_images.problems
+        return [*_over_images(self.over_images), *errors_blocks(self.errors, told)]
 
     def summary(self) -> list[Block]:
         """What a terminal shows of it."""
@@ -213,7 +222,7 @@ class Section:
         return plain_grid(("setting", "here", "paper", "arms"), rows)
 
 
-def over_images_blocks(found: OverImages) -> list[Block]:
+def _over_images(found: OverImages) -> list[Block]:
     """Gains over validation images, or why there are none."""
     blocks: list[Block] = [Heading("Gains over validation images", 3)]
     if found.steps:

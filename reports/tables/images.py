@@ -7,8 +7,11 @@ report that reads more than run records, and is made on request only.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from reports.images.bootstrap import (
     draw_images,
     figure_of,
 )
-from reports.images.matches import ImageMatches, Ints, load_matches
+from reports.images.matches import ImageMatches, Ints, match_images
 from reports.judging.attribution import Attribution, with_images
 from reports.records.collect import RunRecord
 from reports.records.groups import ArmRuns, Group
@@ -140,19 +143,28 @@ def _matches(arm: ArmRuns, problems: list[str]) -> dict[int, ImageMatches]:
     found = {}
     for run in arm.runs:
         try:
-            matches = load_matches(_annotations(run), run.path / "detections.json")
+            found[run.seed] = checked_matches(run, *read_images(run))
         except (OSError, ValueError, KeyError) as error:
             problems.append(f"{run.run}: {error}")
-            continue
-        ap = float(figure_of(average_precision(matches), "AP")[0])
-        recorded = run.best["AP"]
-        if recorded is None or not abs(ap - recorded) <= AGREE:
-            problems.append(
-                f"{run.run}: its detections give {ap:.2f} AP on these annotations, its record says {recorded}"
-            )
-            continue
-        found[run.seed] = matches
     return found
+
+
+def read_images(run: RunRecord) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run's validation annotations and its detections; OSError or ValueError where they are not at hand."""
+    annotations = _annotations(run).read_bytes()
+    return json.loads(annotations), json.loads((run.path / "detections.json").read_bytes())
+
+
+def checked_matches(
+    run: RunRecord, truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]
+) -> ImageMatches:
+    """Matches of a run. Raises ValueError where they do not give the AP that its record says."""
+    matches = match_images(truth, detections)
+    ap = float(figure_of(average_precision(matches), "AP")[0])
+    recorded = run.best["AP"]
+    if recorded is None or not abs(ap - recorded) <= AGREE:
+        raise ValueError(f"its detections give {ap:.2f} AP on these annotations, its record says {recorded}")
+    return matches
 
 
 def _annotations(run: RunRecord) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from reports.build import build_report
 from reports.images.bootstrap import ap_difference
-from reports.images.matches import load_matches
+from reports.images.matches import ImageMatches, match_images
 from reports.judging.attribution import attribute
 from reports.records.collect import collect
 from reports.records.groups import group_runs
@@ -56,6 +56,12 @@ def steps(runs: Path) -> OverImages:
     return steps_over_images(group, resamples=200)
 
 
+def matches(annotations: Path, run: Path) -> ImageMatches:
+    return match_images(
+        json.loads(annotations.read_bytes()), json.loads((run / "detections.json").read_bytes())
+    )
+
+
 def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_annotations(data)
@@ -65,8 +71,8 @@ def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp
     (step,) = steps(runs).steps
     annotations = data / "annotations" / "instances_val2017.json"
     expected = ap_difference(
-        [load_matches(annotations, before / "detections.json")],
-        [load_matches(annotations, after / "detections.json")],
+        [matches(annotations, before)],
+        [matches(annotations, after)],
         np.random.default_rng(0), resamples=200,
     )  # fmt: skip
     assert step.difference == expected

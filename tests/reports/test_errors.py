@@ -145,6 +145,20 @@ def test_thresholds_beside_an_object_that_was_found(
     assert counts == {each: int(each == error) for each in ERRORS}
 
 
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [(LOW, LOCALISATION), ([0.0, 1.0, 10.0, 10.0], CLASSIFICATION)],
+    ids=["localisation before classification", "classification before duplicate"],
+)
+def test_which_kind_comes_first(other: list[float], error: str) -> None:
+    """Both objects were found; one more detection of category 10 lies exactly on that of category 20, which
+    its own overlaps with IoU 0.25 or 0.82.
+    """
+    both = (1, 10, BOX, 0.99), (1, 20, other, 0.98)
+    counts = split(one_object((1, 20, other, 0)), *both, (1, 10, other, 0.5)).counts
+    assert counts == {each: int(each == error) for each in ERRORS}
+
+
 def test_errors_overlap_so_gains_need_not_sum_to_what_is_missing() -> None:
     """A false alarm before a badly placed box: 100 is missing, 50 is gained by the box, none by the other."""
     result = split(one_object(), (1, 10, ELSEWHERE, 0.9), (1, 10, LOW, 0.8))

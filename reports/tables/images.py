@@ -97,16 +97,23 @@ def effects_over_images(group: Group, found: Attribution, resamples: int = 1000)
     rng = np.random.default_rng(SEED)
     problems: list[str] = []
     drawn: Ints | None = None
+    images: tuple[int, ...] = ()
     rows = []
     for name in found.names:
         arm = group.find(name)
         matches = _matches(arm, problems) if arm is not None else {}
         of_seeds = [matches[seed] for seed in found.seeds if seed in matches]
+        images = images or next((one.image_ids for one in of_seeds), ())
+        why = ""
         if not of_seeds or len(of_seeds) < len(found.seeds):
-            problems.append(f"{name}: not all of its runs can be matched")
-            return replace(found, notes=(*found.notes, f"no effects over images: {'; '.join(problems)}"))
+            why = f"{name}: not all of its runs can be matched"
+        elif any(one.image_ids != images for one in of_seeds):
+            why = f"{name} was evaluated on other images than {found.names[0]}"
+        if why:
+            reasons = "; ".join([*problems, why])
+            return replace(found, notes=(*found.notes, f"no effects over images: {reasons}"))
         if drawn is None:
-            drawn = draw_images(len(of_seeds[0].image_ids), resamples, rng)
+            drawn = draw_images(len(images), resamples, rng)
         ap = [figure_of(average_precision(one, drawn), "AP") for one in of_seeds]
         rows.append(np.mean(ap, axis=0))
     return with_images(found, np.array(rows))

@@ -108,6 +108,15 @@ def test_effects_of_ingredients_draw_the_same_images_for_all_arms(runs: Path, tm
     assert simota.images is not None
     assert (simota.images.low, simota.images.high) == pytest.approx((0, 0), abs=1e-9)
     run = next((runs / STUDY.name).glob("simota-s0-*"))
+    more = tmp_path / "more"
+    write_annotations(more)
+    file = more / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["images"].append({"id": 20, "width": 100, "height": 100, "file_name": "empty.jpg"})
+    file.write_text(json.dumps(content))
+    write_detections(run, more, range(10))
+    (other,) = group_runs(STUDY.name, collect(runs, STUDY.name).runs)
+    assert "evaluated on other images than plain" in effects_over_images(other, effects, 10).notes[-1]
     (run / "detections.json").unlink()
     without = effects_over_images(group, effects)
     assert without.ingredients == effects.ingredients

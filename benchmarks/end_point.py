@@ -146,11 +146,12 @@ class OfficialTraining:
             started = time.monotonic()
             loss = self._train_epoch()
             self.epoch += 1
+            found = ""
             if self.epoch % self.training.evaluate_every == 0 or self.epoch == self.training.epochs:
                 self.evaluations.append({"epoch": self.epoch, "AP": self.evaluate()})
+                found = f", AP {self.evaluations[-1]['AP']:.2f}"
             self.seconds += time.monotonic() - started
             self._save()
-            found = f", AP {self.evaluations[-1]['AP']:.2f}" if self.evaluations else ""
             print(f"official epoch {self.epoch}/{self.training.epochs}: loss {loss:.3f}{found}", flush=True)
             yield self.epoch
 
@@ -174,15 +175,16 @@ class OfficialTraining:
             judge.summarize()
         return 100 * float(judge.stats[0])
 
+    def _closing(self, epoch: int) -> bool:
+        return epoch >= self.training.epochs - self.training.closing_epochs
+
     def _loader(self, epoch: int) -> Any:
         """Batches of an epoch: a stream of its own, so that a resumed training sees the same."""
-        closing = epoch >= self.training.epochs - self.training.closing_epochs
         self.experiment.seed = 1000 * self.seed + epoch
-        return self.experiment.get_data_loader(self.training.batch_size, False, no_aug=closing)
+        return self.experiment.get_data_loader(self.training.batch_size, False, no_aug=self._closing(epoch))
 
     def _train_epoch(self) -> float:
-        closing = self.epoch >= self.training.epochs - self.training.closing_epochs
-        self.network.head.use_l1 = closing
+        self.network.head.use_l1 = self._closing(self.epoch)
         for seeded in (random.seed, np.random.seed, torch.manual_seed):
             seeded(1000 * self.seed + self.epoch)
         with _quiet():

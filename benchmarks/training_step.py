@@ -23,7 +23,7 @@ from benchmarks.crowd import make_targets
 from benchmarks.in_turn import official, official_name, report
 from benchmarks.processes import run_in_process, run_processes_in_turn
 from yolox_core.build import build_detector
-from yolox_core.config import YOLOX_INGREDIENTS, TrainConfig, input_size, model_config
+from yolox_core.config import YOLOX_INGREDIENTS, ModelConfig, TrainConfig, input_size, model_config
 from yolox_core.structures import Targets
 from yolox_core.training.allocator import keep_freed_memory
 from yolox_core.training.checkpoint import CheckpointStore
@@ -59,13 +59,18 @@ def make_batch(batch: int, size: int) -> _Batch:
 def make_ours(model: str, batch: int, size: int) -> Callable[[], object]:
     """Our trainer's own step."""
     keep_freed_memory()
+    return trainer_step(model_config(model), batch, size)
+
+
+def trainer_step(config: ModelConfig, batch: int, size: int, device: str = "cpu") -> Callable[[], object]:
+    """A step of our trainer on :func:`make_batch`, without the stream of samples that a run has."""
     data = make_batch(batch, size)
     torch.manual_seed(0)
     trainer = Trainer(
-        build_detector(model_config(model), YOLOX_INGREDIENTS),
+        build_detector(config, YOLOX_INGREDIENTS),
         TrainConfig(batch_size=batch, image_size=size),
         images=1000 * batch,
-        world=World(),
+        world=World(0, 1, 0, torch.device("cuda", 0)) if device == "cuda" else World(),
         store=CheckpointStore(Path(tempfile.gettempdir())),
         hooks=Hooks(
             batches=lambda epoch, iteration: iter(()), side=lambda e, i: size, evaluate=lambda m, e: {}

@@ -11,27 +11,21 @@ that its share is small there.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from benchmarks.crowd import CODING, make_priors, make_raw, make_targets, on_device
 from benchmarks.in_turn import Measured, run_in_turn
-from benchmarks.training_step import make_batch
+from benchmarks.training_step import trainer_step
 from roadmap.paper import OTA_EXTRA_TIME
 from yolox_core.assigners.ota import OTAAssigner
 from yolox_core.assigners.simota import SimOTAAssigner
-from yolox_core.build import build_detector
-from yolox_core.config import YOLOX_INGREDIENTS, AssignerConfig, TrainConfig, model_config
+from yolox_core.config import AssignerConfig, CostSolver, model_config
 from yolox_core.structures import Prediction
 from yolox_core.training.allocator import keep_freed_memory
-from yolox_core.training.checkpoint import CheckpointStore
-from yolox_core.training.distributed import World
-from yolox_core.training.loop import Hooks, Trainer
 
 
 def make_assignments(batch: int, size: int, device: str) -> dict[str, Callable[[], object]]:
@@ -46,24 +40,10 @@ def make_assignments(batch: int, size: int, device: str) -> dict[str, Callable[[
     return {name: lambda side=side: side(priors, prediction, targets) for name, side in sides.items()}  # type: ignore[misc]
 
 
-def make_step(solver: str, model: str, batch: int, size: int, device: str) -> Callable[[], object]:
+def make_step(solver: CostSolver, model: str, batch: int, size: int, device: str) -> Callable[[], object]:
     """Our trainer's own step with one of the solvers."""
-    torch.manual_seed(0)
-    config = replace(model_config(model), assigner=AssignerConfig(solver=solver))  # type: ignore[arg-type]
-    world = World(0, 1, 0, torch.device("cuda", 0)) if device == "cuda" else World()
-    trainer = Trainer(
-        build_detector(config, YOLOX_INGREDIENTS),
-        TrainConfig(batch_size=batch, image_size=size),
-        images=1000 * batch,
-        world=world,
-        store=CheckpointStore(Path(tempfile.gettempdir())),
-        hooks=Hooks(
-            batches=lambda epoch, iteration: iter(()), side=lambda e, i: size, evaluate=lambda m, e: {}
-        ),
-    )
-    trainer.model.train()
-    data = make_batch(batch, size)
-    return lambda: trainer.step(data, 10, 0)
+    config = replace(model_config(model), assigner=AssignerConfig(solver=solver))
+    return trainer_step(config, batch, size, device)
 
 
 def print_extra(title: str, results: dict[str, Measured]) -> None:
@@ -90,7 +70,7 @@ def main() -> None:
         f"assignment, {where}", run_in_turn(sides, options.rounds, device=options.device, clock=clock)
     )
     shape = (options.model, options.batch, options.size, options.device)
-    steps = {name: make_step(name.lower(), *shape) for name in sides}
+    steps = {"SimOTA": make_step("simota", *shape), "OTA": make_step("ota", *shape)}
     results = run_in_turn(steps, options.rounds, device=options.device, clock=clock)
     print_extra(f"training step of {options.model}, {where}", results)
     print(f"  the paper, on its GPUs: +{OTA_EXTRA_TIME:g} % of the training time")

@@ -103,7 +103,7 @@ def new_figure(
     """
     lines = textwrap.wrap(stamp, STAMP_LINE)
     figure = Figure(figsize=(COLUMN, height + 0.14 * len(lines)), layout="constrained")
-    figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=7, color=FAINT)
+    figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=7, color=FAINT, parse_math=False)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.flat)
 

@@ -98,12 +98,20 @@ def short_caption(group: Group) -> str:
     """Conditions in a line, for below a figure."""
     mark = f" ({group.mark.upper()})" if group.mark else ""
     text = f"Measured on {group.dataset['name']}, {group.protocol} protocol{mark}, {_seed_counts(group)}."
-    return " ".join(_said(text, code_sentence(group)))
+    return " ".join(_said(text, hardware_sentence(group), code_sentence(group)))
 
 
 def stamp_line(group: Group) -> str:
-    """Conditions in a picture itself, which says elsewhere that it is not COCO."""
-    return f"measured: {group.dataset['name']}, {group.protocol} protocol, {_seed_counts(group)}"
+    """Conditions in a picture itself, which says elsewhere that it is not COCO.
+
+    Of many kinds of hardware the first is named; the caption has all of them.
+    """
+    first, *more = _hardware(group)
+    others = f" and {len(more)} more" if more else ""
+    return (
+        f"measured: {group.dataset['name']}, {group.protocol} protocol, {_seed_counts(group)}, "
+        f"trained on {first}{others}"
+    )
 
 
 def _seed_counts(group: Group) -> str:
@@ -175,6 +183,11 @@ def _every(number: str) -> str:
 
 
 def hardware_sentence(group: Group) -> str:
+    return f"Trained on: {'; '.join(_hardware(group))}."
+
+
+def _hardware(group: Group) -> tuple[str, ...]:
+    """Each kind once: processes, device, precision."""
     names: dict[str, None] = {}
     for run in group.runs:
         hardware = run.hardware
@@ -182,7 +195,7 @@ def hardware_sentence(group: Group) -> str:
         processes = f"{world} processes on " if world > 1 else ""
         precision = run.environment.get("precision")
         names[f"{processes}{name}" + (f", {precision}" if precision else "")] = None
-    return f"Trained on: {'; '.join(names)}."
+    return tuple(names)
 
 
 def seeds_sentence(group: Group) -> str:

@@ -19,13 +19,22 @@ from reports.figures.points import latency_points, light_points, size_points
 from reports.figures.style import COLUMN, SERIES, drawing, new_figure, save
 from reports.records.collect import collect
 from reports.records.groups import group_runs
-from reports.tables.caption import curve_conditions, curve_sentence
+from reports.tables.caption import curve_conditions, curve_sentence, short_caption, stamp_line
 from reports.tables.steps import Table2, build_table2
 from roadmap.study import Setting
 from roadmap.study import write_study as plan_study
 from studies.assignment import STUDY as ASSIGNMENT
 from studies.scaling import STUDY as SCALING
-from tests.reports.factory import COCO, DEMO_HERE, SHAPES, protocol_of, stage_recipe, write_run, write_study
+from tests.reports.factory import (
+    COCO,
+    CPU,
+    DEMO_HERE,
+    SHAPES,
+    protocol_of,
+    stage_recipe,
+    write_run,
+    write_study,
+)
 
 DRAW = {
     "roadmap": roadmap.draw,
@@ -101,7 +110,26 @@ def test_a_picture_says_by_itself_what_it_was_measured_on(table: Table2, name: s
         figure = DRAW[name](table)
     assert figure is not None
     said = " ".join(figure.get_suptitle().split())
-    assert said == f"measured: {table.group.dataset['name']}, {table.group.protocol} protocol, 3 seeds"
+    hardware = {
+        "demo": "Example CPU_2 @ 2.5 GHz & more, fp32",
+        "paper": "8 processes on Tesla V100-SXM2-32GB, fp32",
+    }[table.group.protocol]
+    measured = f"{table.group.dataset['name']}, {table.group.protocol} protocol, 3 seeds"
+    assert said == f"measured: {measured}, trained on {hardware}"
+
+
+def test_of_many_kinds_of_hardware_a_picture_names_one_and_its_caption_all(runs: Path) -> None:
+    for seed, name in enumerate(("Tesla A", "Tesla B", "Tesla C")):
+        write_run(runs, "baseline", seed=seed, hardware={**CPU, "name": name})
+    group = table_of(runs).group
+    assert stamp_line(group).endswith("trained on Tesla A, fp32 and 2 more")
+    assert "Trained on: Tesla A, fp32; Tesla B, fp32; Tesla C, fp32." in short_caption(group)
+
+
+def test_dollars_in_a_name_are_no_formula() -> None:
+    with drawing():
+        figure, _ = new_figure(1.0, r"trained on GPU $\nothing$, fp32")
+        figure.draw_without_rendering()
 
 
 def test_a_step_of_the_same_ap_is_as_long_in_both_panels(runs: Path) -> None:

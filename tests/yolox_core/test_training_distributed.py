@@ -88,6 +88,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     """With batch-norm statistics held still, halving the batch changes nothing."""
     results = run_processes(
         """
+        from pathlib import Path
         import torch
         from torch import nn
         from yolox_core.build import build_detector
@@ -109,22 +110,29 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
         boxes = torch.rand(4, 3, 4, generator=generator) * 20 + 20
         labels = torch.tensor([[0, 1, -1], [1, -1, -1], [0, 0, 1], [-1, -1, -1]])
 
-        alone = detector()
-        alone(images, Targets(boxes, labels), True)["total"].backward()
-        with join_world("cpu") as world:
+        def agree(world):
+            alone = detector()
+            alone(images, Targets(boxes, labels), True)["total"].backward()
             mine = slice(world.rank, None, world.size)
             shared = detector()
             parallel = averaged_over_processes(shared, world)
             parallel(images[mine], Targets(boxes[mine], labels[mine]), True)["total"].backward()
             for a, b in zip(alone.parameters(), shared.parameters(), strict=True):
                 torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5)
+            parallel.itself = parallel  # as any reference cycle in a user's code would
             norm = nn.BatchNorm2d(2)
             norm.running_mean.fill_(float(world.rank))
             average_batch_norm(norm, world)
             assert norm.running_mean.tolist() == [0.5, 0.5]
             assert world.gather(world.rank) == [0, 1]
             assert world.any(world.rank == 1)
-            print("agreed")
+
+        with join_world("cpu") as world:
+            agree(world)
+        # a thread of the group that outlives it may abort the process when the interpreter ends
+        names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+        assert not [name for name in names if "gloo" in name], names
+        print("agreed")
         """,
         tmp_path,
     )

@@ -7,6 +7,7 @@ MASTER_ADDR and MASTER_PORT.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -144,6 +145,9 @@ def join_world(device: str | None = None) -> Iterator[World]:
         world.abandon()
         raise
     if size > 1 and not world.is_lost:
+        # A model in a reference cycle keeps the group, and its threads then run into the interpreter's end,
+        # where one that drops a tensor aborts the finished process.
+        gc.collect()
         dist.destroy_process_group()
 
 

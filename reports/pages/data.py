@@ -52,6 +52,7 @@ def _over_images_json(section: Section) -> list[dict[str, Any]] | None:
         return None
     return [
         {"arm": s.arm, "seeds": list(s.seeds), "gain": s.difference.difference,
-         "low": s.difference.interval.low, "high": s.difference.interval.high, "images": s.difference.images}
+         "low": s.difference.interval.low, "high": s.difference.interval.high, "images": s.difference.images,
+         "word": s.word}
         for s in section.over_images.steps
     ]  # fmt: skip

@@ -37,7 +37,7 @@ from reports.tables.effects import (
 )
 from reports.tables.errors import GroupErrors
 from reports.tables.gains import GAIN_NOTE, gains_grid
-from reports.tables.images import OverImages, image_grid
+from reports.tables.images import IMAGE_WORDS, OverImages, image_grid
 from reports.tables.parts import Part, split
 from reports.tables.printed import printed_csv, printed_table
 from reports.tables.step_time import STEP_NOTE, step_grid
@@ -226,7 +226,7 @@ def _over_images(found: OverImages) -> list[Block]:
     """Gains over validation images, or why there are none."""
     blocks: list[Block] = [Heading("Gains over validation images", 3)]
     if found.steps:
-        blocks += [Table(image_grid(found)), Prose(OVER_IMAGES)]
+        blocks += [Table(image_grid(found)), Terms(tuple(IMAGE_WORDS.items())), Prose(OVER_IMAGES)]
     return blocks + [Warn(f"not computed: {problem}") for problem in found.problems]
 
 

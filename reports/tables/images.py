@@ -33,6 +33,14 @@ from reports.tables.verdicts import interval_text
 from yolox_core.config import SPLITS, annotation_file
 
 SEED = 0
+#: What a gain's interval over images says, and by which rule: words of their own, for a gain can hold for
+#: other images and still be one of this training run alone.
+ON_OTHERS = "holds for other images"
+ON_THESE = "may be these images"
+IMAGE_WORDS = {
+    ON_OTHERS: "the 95 % interval over images does not contain 0",
+    ON_THESE: "it does: other images of the same kind might turn the gain's sign",
+}
 #: How far (AP) a run's detections may be from its recorded figure: both are computed from the same boxes,
 #: so a larger distance means other annotations or other detections.
 AGREE = 0.05
@@ -46,6 +54,11 @@ class StepOverImages:
     label: str
     seeds: tuple[int, ...]
     difference: ImageDifference
+
+    @property
+    def word(self) -> str:
+        """One of :data:`IMAGE_WORDS`, about the choice of images alone."""
+        return ON_THESE if self.difference.interval.contains(0.0) else ON_OTHERS
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,7 @@ def image_grid(found: OverImages) -> Grid:
         Column("", found.noun.capitalize(), "l"), Column("AP best epoch (%)", "before"),
         Column("AP best epoch (%)", "after"),
         Column("Gain (AP)", "mean"), Column("Gain (AP)", "95 % over images"), Column("", "Images"),
-        Column("", "Seeds"),
+        Column("", "Seeds"), Column("", "Word", "l"),
     )  # fmt: skip
     rows = []
     for step in found.steps:
@@ -140,7 +153,7 @@ def image_grid(found: OverImages) -> Grid:
             (
                 Cell(step.label, kind="label"), Cell(f"{d.before:.1f}"), Cell(f"{d.after:.1f}"),
                 Cell(gain_text(d.difference)), Cell(interval_text(d.interval)), Cell(str(d.images)),
-                Cell(_seeds(step.seeds)),
+                Cell(_seeds(step.seeds)), Cell(step.word, kind=step.word.replace(" ", "-")),
             )
         )  # fmt: skip
     return Grid(columns, tuple(rows))

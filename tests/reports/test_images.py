@@ -83,7 +83,12 @@ def test_a_step_is_the_difference_of_two_runs_on_the_same_images(runs: Path, tmp
     assert low < step.difference.difference < high
     shown = image_grid(steps(runs)).rows[0]
     assert [c.text for c in shown[:4]] == ["+SimOTA", "50.5", "75.2", "+24.8"]
-    assert shown[-1].text == "1 (seed 0)"  # "0" alone would read as none
+    assert shown[-2].text == "1 (seed 0)"  # "0" alone would read as none
+    assert shown[-1].text == "holds for other images"
+    write_detections(after, data, range(5, 20))  # five lost, ten found
+    (step,) = steps(runs).steps
+    assert step.difference.difference > 0
+    assert step.word == "may be these images"
 
 
 def test_effects_of_ingredients_draw_the_same_images_for_all_arms(runs: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="keep the study in DIR: its finished runs' records in one small archive, without checkpoints, "
-        "detections and names of machines, and the report built from that",
+        "detections and names of machines, and the report built from that; with --images also what those say",
     )
     result.add_argument("--no-figures", action="store_true", help="tables only, in a fraction of the time")
     result.add_argument(
@@ -117,18 +117,23 @@ def _kept(options: argparse.Namespace) -> Report:
 
     from reports.build import build_report
     from reports.records.collect import only_study
-    from reports.records.keep import keep_records, unpack_records
+    from reports.records.keep import keep_records, read_images, unpack_records
+    from reports.tables.from_images import keep_images
 
     if options.keep and options.kept:
         raise ValueError("--keep makes what --kept rebuilds: give one of them")
-    if options.all or options.images:
+    if options.all or (options.kept and options.images):
         raise ValueError("what is kept is one study, without detections: leave out --all and --images")
     folder = options.kept or options.keep
-    if not options.kept:
-        keep_records(options.runs, options.study or only_study(options.runs), folder)
+    if options.keep:
+        study = options.study or only_study(options.runs)
+        keep_records(
+            options.runs, study, folder, keep_images(options.runs, study) if options.images else None
+        )
     with TemporaryDirectory() as runs:
         study = unpack_records(folder, Path(runs))
-        return build_report(Path(runs), study, options.out or folder / "report", not options.no_figures)
+        out = options.out or folder / "report"
+        return build_report(Path(runs), study, out, not options.no_figures, read_images(folder))
 
 
 def _check(report: Report) -> int:

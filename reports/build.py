@@ -28,8 +28,7 @@ from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows
-from reports.tables.errors import errors_of_group
-from reports.tables.images import effects_over_images, steps_over_images
+from reports.tables.from_images import KeptImages, from_kept, look
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
 from roadmap.record import write_atomic
@@ -65,7 +64,7 @@ def build_report(
     study: str = "roadmap",
     out: Path | None = None,
     figures: bool = True,
-    images: bool = False,
+    images: bool | KeptImages = False,
     decisions: Path = DECISIONS,
 ) -> Report:
     """Rebuild every table and figure of a study from its run records below ``runs``.
@@ -73,8 +72,8 @@ def build_report(
     Files of an earlier report in ``out`` that this one does not write are removed; other files there are
     left alone. ``figures=False`` leaves the figures out (tables alone take a fraction of a second).
     ``images=True`` adds each step's bootstrap interval over validation images and what its runs miss, which
-    needs the annotation files that the records point at. ``decisions``: the notes whose titles are listed as
-    assumptions.
+    needs the annotation files that the records point at; or it is what was kept of that. ``decisions``: the
+    notes whose titles are listed as assumptions.
     Raises ValueError for a study that is no folder name, and NoFinishedRunsError (a ValueError) when
     there is nothing to show yet.
     """
@@ -117,17 +116,22 @@ def _draw(table: Table2, folder: Path, effects: Attribution | None) -> tuple[Fig
     return draw_all(table, folder, found=effects)
 
 
-def make_section(group: Group, out: Path, images: bool) -> Section:
+def make_section(group: Group, out: Path, images: bool | KeptImages) -> Section:
     """A group's tables with everything that is said about them, and no figures yet; makes its folder."""
     folder = out / group.slug
     folder.mkdir(parents=True, exist_ok=True)
     table = build_table2(group)
-    over_images, errors = (steps_over_images(group), errors_of_group(group)) if images else (None, None)
     effects = attribute(group)
-    if images and effects is not None:
-        effects = effects_over_images(group, effects)
+    found = None
+    if images is True:
+        found = look(group, effects)
+    elif images and group.slug in images:
+        found = from_kept(group, effects, images[group.slug])
     shown, deviations = shown_tables(table, folder), deviation_rows(group)
-    return Section(group, table, shown, deviations, over_images=over_images, errors=errors, effects=effects)
+    if found is None:
+        return Section(group, table, shown, deviations, effects=effects)
+    return Section(group, table, shown, deviations, over_images=found.over_images, errors=found.errors,
+                   effects=found.effects)  # fmt: skip
 
 
 def write_section(section: Section) -> list[Path]:

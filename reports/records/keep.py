@@ -2,7 +2,8 @@
 
     study.json         the study, to be read
     records.tar.gz     <study>/study.json and <study>/<run>/…, as below runs/
-    report/            the report, built from the archive
+    images.json        what annotations and detections say, where it was asked for
+    report/            the report, built from these
 
 What a repository should not hold stays out: checkpoints, detections, pictures of a dataset, logs, names of
 hosts, and where files lay on the machine that made them.
@@ -23,14 +24,17 @@ from roadmap.record import find_runs, read_json, read_lines, write_atomic
 from roadmap.study import FILE
 
 ARCHIVE = "records.tar.gz"
+IMAGES = "images.json"
 _DOCUMENTS = ("recipe.json", "environment.json", "result.json")
 _LINES = ("attempts.jsonl", "metrics.jsonl")
 #: Who and where: of no use to anybody else.
 _LOCAL = {"host": "", "pid": 0}
 
 
-def keep_records(runs: Path, study: str, folder: Path) -> int:
+def keep_records(runs: Path, study: str, folder: Path, images: dict[str, Any] | None = None) -> int:
     """Write the finished runs of a study below ``runs`` to ``folder``; how many there are.
+
+    images: what their annotations and detections say, by the folder of a group's tables.
 
     The same records give the same bytes. Raises ValueError where there is none.
     """
@@ -50,7 +54,16 @@ def keep_records(runs: Path, study: str, folder: Path) -> int:
     write_atomic(folder / ARCHIVE, _packed(files))
     if plan is not None:
         write_atomic(folder / FILE, _json(plan))
+    if images is None:
+        (folder / IMAGES).unlink(missing_ok=True)
+    else:
+        write_atomic(folder / IMAGES, _json(anywhere(images)))
     return len(finished)
+
+
+def read_images(folder: Path) -> dict[str, Any]:
+    """What was kept of a study's annotations and detections; nothing where that was not asked for."""
+    return read_json(folder / IMAGES) or {}
 
 
 def unpack_records(folder: Path, runs: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from reports.__main__ import NO_FINISHED_RUNS, WRONG_USAGE, main
 from reports.build import build_report
-from reports.records.keep import ARCHIVE, anywhere, keep_records, unpack_records
+from reports.records.keep import ARCHIVE, IMAGES, anywhere, keep_records, unpack_records
 from roadmap.record import PICTURE
 from tests.reports.factory import write_run, write_study
+from tests.reports.test_images import FIFTEEN, TEN, write_annotations, write_detections
 
 
 def test_what_is_kept_gives_the_same_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,6 +40,23 @@ def test_what_is_kept_gives_the_same_report(tmp_path: Path, capsys: pytest.Captu
     assert main(["--kept", str(kept), "--no-figures"]) == 0
     assert (kept / "report" / "report.md").read_bytes() == first
     capsys.readouterr()
+
+
+def test_what_annotations_and_detections_say_is_kept_without_them(tmp_path: Path) -> None:
+    runs, kept, data = tmp_path / "runs", tmp_path / "kept", tmp_path / "data"
+    write_annotations(data)
+    for stage, ap, found in (("multi-positives", TEN, 10), ("simota", FIFTEEN, 15)):
+        write_detections(write_run(runs, stage, ap=ap), data, range(found))
+    assert main(["--runs", str(runs), "--keep", str(kept), "--images", "--no-figures"]) == 0
+    ours = build_report(runs, "roadmap", tmp_path / "direct", figures=False, images=True).data["groups"]
+    shutil.rmtree(data)
+    assert main(["--kept", str(kept), "--no-figures"]) == 0
+    (group,) = json.loads((kept / "report" / "report.json").read_text(encoding="utf-8"))["groups"]
+    assert group["over_images"]
+    assert group["errors"]
+    assert [group] == json.loads(json.dumps(ours))
+    (kept / IMAGES).write_text('{"' + group["folder"] + '": {"steps": 1}}', encoding="utf-8")
+    assert main(["--kept", str(kept), "--no-figures"]) == WRONG_USAGE
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
@@ -74,7 +93,9 @@ def test_what_cannot_be_kept_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
     keep = ["--runs", str(tmp_path / "runs"), "--keep", str(tmp_path / "kept")]
     assert main(keep) == WRONG_USAGE
     assert "no finished runs of roadmap" in capsys.readouterr().err
-    assert main([*keep, "--images"]) == WRONG_USAGE
+    assert main([*keep, "--images"]) == NO_FINISHED_RUNS
+    capsys.readouterr()
+    assert main(["--kept", str(tmp_path), "--images"]) == WRONG_USAGE
     assert "leave out --all and --images" in capsys.readouterr().err
     assert main([*keep, "--kept", str(tmp_path)]) == WRONG_USAGE
     assert "give one of them" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reports.build import build_report
-from reports.records.keep import ARCHIVE, unpack_records
+from reports.records.keep import ARCHIVE, read_images, unpack_records
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 KEPT = sorted(path.parent for path in RESULTS.glob(f"*/{ARCHIVE}"))
@@ -20,7 +20,9 @@ def test_a_kept_report_follows_from_its_records(folder: Path, tmp_path: Path) ->
     """python -m reports --kept docs/results/NAME writes it anew."""
     kept = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))
     study = unpack_records(folder, tmp_path / "runs")
-    built = build_report(tmp_path / "runs", study, tmp_path / "report", figures=False)
+    built = build_report(
+        tmp_path / "runs", study, tmp_path / "report", figures=False, images=read_images(folder)
+    )
     assert_within(kept["groups"], json.loads(json.dumps(built.data["groups"])))
     for name in kept["files"]:
         assert (folder / "report" / name).is_file(), name

@@ -145,18 +145,27 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _setting(key: str, value: Any) -> tuple[str, Any]:
     """A setting's whole name and its value as the field's type. Raises ValueError."""
+    if key.split(".")[0] == "ingredients":
+        raise ValueError("ingredients are the study's: python -m studies.run --on decoupled_head,simota")
+    if (name := whole_name(key)) == _ANCHORS and value in ANCHOR_CHOICES:
+        return name, value
+    check_setting(key)
+    return name, parse_value(valid_settings()[name], value, name)
+
+
+def whole_name(key: str) -> str:
+    """A setting's whole name: ``augmentation.mixup`` is ``training.augmentation.mixup``."""
     head, dot, rest = key.partition(".")
-    name = f"{SHORT[head]}.{rest}" if dot and head in SHORT else key
+    return f"{SHORT[head]}.{rest}" if dot and head in SHORT else key
+
+
+def check_setting(key: str) -> None:
+    """Raises ValueError for what is no setting, or decided elsewhere, with what to do."""
+    name, valid = whole_name(key), valid_settings()
     if name in DECIDED:
         raise ValueError(f"{name} cannot be set: {DECIDED[name]}")
-    if name.split(".")[0] == "ingredients":
-        raise ValueError("ingredients are the study's: python -m studies.run --on decoupled_head,simota")
-    if name == _ANCHORS and value in ANCHOR_CHOICES:
-        return name, value
-    valid = valid_settings()
     if name not in valid:
         raise ValueError(f"unknown key {key!r}; {nearest(name, tuple(valid))}")
-    return name, parse_value(valid[name], value, name)
 
 
 def _changed(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol:

@@ -193,10 +193,7 @@ def main(study: Study, arguments: Sequence[str] | None = None, command: str = ""
         if is_main_process() and not options.dry_run:
             write_plan(plan)
         if site is not None:
-            status = submit_study(plan, site, options)
-            if options.dry_run and not options.json:
-                say(power_text(power_of(plan)))
-            return status
+            return submit_study(plan, site, options)
         if options.dry_run:
             return _dry_run(plan, options.json)
         return _run_here(plan, options)

@@ -14,6 +14,7 @@ from slurm.site import Site
 from slurm.submission import Task
 from slurm.submit import submit
 from studies.command.plan import Plan, Planned, folder_arguments
+from studies.command.power import power_of, power_text
 
 
 def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
@@ -45,10 +46,14 @@ def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
         raise ValueError(f"{error}\nto run here, without Slurm: --launcher local") from error
     except OSError as error:
         raise ValueError(f"{error}{whose(error.filename)}; choose another --runs") from error
+    power = power_of(plan) if options.dry_run else None
     if options.json:
-        say(json.dumps(outcome_json(outcome), indent=1))
-    else:
-        say(outcome_text(outcome, options.dry_run))
+        document = outcome_json(outcome) | ({"power": power} if power else {})
+        say(json.dumps(document, indent=1))
+        return 0
+    say(outcome_text(outcome, options.dry_run))
+    if power:
+        say(power_text(power))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def test_one_seed_tells_nothing_and_arms_of_ones_own_have_a_row(tmp_path: Path) 
     assert all(row["mean effect"] is None for row in found["rows"])
 
 
-def test_a_dry_run_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_it_here_and_on_a_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [
         "--only",
         "fraction",
@@ -96,7 +99,14 @@ def test_a_dry_run_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "standard deviation 0.25 AP (assumed as on COCO, for want of finished runs)" in shown
     assert "mean effect or Shapley value" in shown
     assert main(STUDY, [*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["power"]["seeds"] == 2
+    here = json.loads(capsys.readouterr().out)["power"]
+    assert here["seeds"] == 2
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert main(STUDY, [*words, "--launcher", "slurm", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["power"] == here
 
 
 def test_a_design_without_an_arm_in_this_setting_tells_nothing() -> None:

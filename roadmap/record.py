@@ -8,6 +8,7 @@ runs/<study>/<arm>-s<seed>-<hash>/
     metrics.jsonl      one line per epoch
     result.json        written last, atomically: its presence means the run is finished
     failure.json       why the run stopped on its own (error, non-finite loss)
+    stop.json          that it is to stop for good before its end, and why; left by a search
     detections.json    detections of the best evaluated epoch, COCO result format
     log.txt            what was printed
     checkpoints/       the last two, and the best weights
@@ -44,6 +45,9 @@ Count = Annotated[int, Ge(0)]
 Amount = Annotated[float, Ge(0)]
 #: A percentage, with room for the last bit of a mean; None where COCO leaves it undefined.
 Percent = Annotated[float, Interval(ge=0, le=100 + 1e-9)] | None
+
+#: Left in a run's folder: it stops for good at its next iteration and keeps what it has.
+STOP = "stop.json"
 
 #: Validation images with true and predicted boxes; drawn by the mirror, shown by reports.
 PICTURE = "validation.jpg"
@@ -354,6 +358,10 @@ class RunFolder:
         """failure.json: kind, message, epoch, attempt; None unless the run stopped on its own."""
         return read_json(self.path / "failure.json")
 
+    def stop_order(self) -> dict[str, Any] | None:
+        """stop.json: kind, message, epoch, time; None unless the run was told to stop for good."""
+        return read_json(self.path / STOP)
+
     def metrics(self) -> list[dict[str, Any]]:
         """One row per finished epoch, in order."""
         return read_lines(self.path / "metrics.jsonl")
@@ -363,8 +371,9 @@ class RunFolder:
         return read_lines(self.path / "attempts.jsonl")
 
     def state(self) -> str:
-        """``finished``, ``unreadable``, ``failed``, ``running``, ``interrupted``, ``planned`` or ``new``,
-        from the folder alone. Unreadable: there is a result.json that is none; :meth:`problem` says why.
+        """``finished``, ``unreadable``, ``failed``, ``stopped``, ``running``, ``interrupted``, ``planned`` or
+        ``new``, from the folder alone. Unreadable: there is a result.json that is none; :meth:`problem` says
+        why. Stopped: for good and before its end, as stop.json says.
         """
         if (self.path / "result.json").exists():
             return "unreadable" if self.problem() else "finished"
@@ -372,6 +381,8 @@ class RunFolder:
             return "running"
         if (self.path / "failure.json").exists():
             return "failed"
+        if (self.path / STOP).exists():
+            return "stopped"
         if (self.path / "attempts.jsonl").exists():
             return "interrupted"
         return "planned" if (self.path / "recipe.json").exists() else "new"

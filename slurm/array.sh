@@ -125,7 +125,7 @@ case $status in 0 | 2 | 73 | 75) ;; *)
         reason=launch  # srun, the container or the interpreter failed before the run began
     fi ;;
 esac
-if [ "$status" -eq 0 ] && [ ! -e "$run/result.json" ]; then
+if [ "$status" -eq 0 ] && [ ! -e "$run/result.json" ] && [ ! -e "$run/stop.json" ]; then
     echo "slurm: the command ended well, but there is no $run/result.json: this run is not finished"
     status=70 reason=no-result
 fi

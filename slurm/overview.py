@@ -36,11 +36,11 @@ from slurm.usage import gpu_hours
 class RunStatus:
     """A row of the status table.
 
-    state: ``finished``, ``running``, ``pending``, another word of Slurm's queue in lower case, one of
-    ENDED_STATES, ``waiting`` (the cluster took no more jobs),
-    ``planned`` (never submitted nor started), ``missing`` (submitted, never started, and no
-    longer in the queue), ``unreadable`` (its result can't be used; ``last_end`` says why), ``unknown``, or
-    ``unknown (WORD)`` for a word of Slurm's that we do not know. attempts: starts on record.
+    state: ``finished``, ``stopped`` (for good, by a search), ``running``, ``pending``, another word of
+    Slurm's in lower case, one of ENDED_STATES, ``waiting`` (the cluster took no more jobs), ``planned``
+    (never submitted nor started), ``missing`` (submitted, never started, and no longer in the queue),
+    ``unreadable`` (its result can't be used; ``last_end`` says why), ``unknown``, or ``unknown (WORD)`` for a
+    word of Slurm's that we do not know. attempts: starts on record.
     last_end: how the last attempt ended. job: id of its latest job. submission: the one it came from.
     gpu_hours: used so far, by all attempts; None when Slurm never started it. expected_start: of a pending
     one, ISO 8601; empty when Slurm does not plan it yet.

@@ -55,6 +55,8 @@ def state_of(
         return "finished", last_end
     if recorded == "unreadable":
         return "unreadable", folder.problem()
+    if recorded == "stopped":
+        return "stopped", str((folder.stop_order() or {}).get("message", ""))
     if job is not None and not job.known:
         return f"unknown ({job.state})", last_end
     if job is not None and not job.ended:

@@ -179,6 +179,9 @@ def _decide(
             skipped.append(Skipped(task.run, "finished"))
         elif state == "unreadable":
             skipped.append(Skipped(task.run, f"its result can't be used: {folder.problem()}"))
+        elif state == "stopped":
+            why = (folder.stop_order() or {}).get("message")
+            skipped.append(Skipped(task.run, f"stopped for good: {why}; without its stop.json it goes on"))
         elif task.run in busy:
             skipped.append(Skipped(task.run, busy[task.run]))
         elif folder.is_locked():

@@ -70,7 +70,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run without a result: ``running``, ``interrupted``, ``failed`` or ``new``."""
+    """A run without a result: ``running``, ``interrupted``, ``stopped``, ``failed`` or ``new``."""
 
     run: str
     arm: str
@@ -215,6 +215,8 @@ def _unfinished(folder: RunFolder, identity: Mapping[str, Any]) -> Unfinished:
     state = folder.state()
     failure = _mapping(folder.failure() or {}, "failure.json")
     reason = f"{failure.get('kind')}: {failure.get('message')}" if failure and state == "failed" else ""
+    if state == "stopped":
+        reason = str((folder.stop_order() or {}).get("message", ""))
     epoch = done[-1].epoch if done else 0
     return Unfinished(
         folder.name, identity["arm"], identity["seed"], state, epoch, epochs, reason, folder.path

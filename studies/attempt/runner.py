@@ -19,6 +19,7 @@ from roadmap.planned import PLAN, write_identity
 from roadmap.protocols import Deviation
 from roadmap.recipe import Run, to_json
 from roadmap.record import (
+    STOP,
     RunFolder,
     RunLockedError,
     append_line,
@@ -34,7 +35,7 @@ from studies.attempt.history import mixed_code, note_start, write_environment
 from studies.attempt.lock_watch import watched
 from studies.attempt.process import prepare_process
 from studies.attempt.result import conclude, evaluate, headline
-from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest
+from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, LOCKED, StopRequest, or_told
 from studies.attempt.training import build_for_training, train
 from studies.mirror.tracker import Tracker, start_tracking
 from yolox_core.config import needs_masks
@@ -96,8 +97,12 @@ def execute(
             _end_attempt(folder, number, world, reason)
             return FINISHED
         except InterruptedTraining as interruption:
-            reason = "signal"
+            order = world.broadcast(folder.stop_order() if world.is_main else None)
+            reason = "signal" if order is None else "stopped"
             _end_attempt(folder, number, world, reason)
+            if order is not None:
+                log.info("%s; stopped for good: %s", interruption, order.get("message"))
+                return FINISHED
             log.info("%s; the same command resumes it", interruption)
             return INTERRUPTED
         except Exception as error:
@@ -154,7 +159,7 @@ class _Attempt:
             checkpoints=self.folder.checkpoints,
             workers=workers,
             evaluate=figures,
-            should_stop=self.stop,
+            should_stop=or_told(self.stop, self.folder.path / STOP) if world.is_main else self.stop,
             on_epoch=self._on_epoch,
         )
         result = conclude(run, self.folder, trainer, data, self.deviations, self.number, workers)
@@ -168,7 +173,7 @@ class _Attempt:
             return
         if reason == "finished":
             self.tracker.finish({})
-        elif reason == "signal":
+        elif reason in ("signal", "stopped"):
             self.tracker.interrupted()
         else:
             self.tracker.fail({})
@@ -232,6 +237,10 @@ def _recorded(folder: RunFolder, options: Options) -> int | None:
         return FAILED
     if state == "finished":
         log.info("%s is finished; --again runs it from scratch", folder.name)
+        return FINISHED
+    if state == "stopped":
+        why = (folder.stop_order() or {}).get("message")
+        log.info("%s was stopped for good: %s; without its %s it goes on", folder.name, why, STOP)
         return FINISHED
     return None
 

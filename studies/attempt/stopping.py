@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 #: Exit statuses that the job script reads: done; ended by itself; another process has the run; a
@@ -38,3 +40,21 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def or_told(stop: Callable[[], bool], order: Path, period: float = 1.0) -> Callable[[], bool]:
+    """Whether ``stop``, or somebody left a file with the order to stop. period: seconds between two looks,
+    for it is asked at every iteration and the file may be on a server.
+    """
+    looked = -period
+
+    def should_stop() -> bool:
+        nonlocal looked
+        if stop():
+            return True
+        if time.monotonic() - looked < period:
+            return False
+        looked = time.monotonic()
+        return order.exists()
+
+    return should_stop

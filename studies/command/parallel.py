@@ -105,7 +105,8 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _announce(job: Job, status: int) -> None:
-    result = job.folder.result() if job.folder.state() == "finished" else None
+    state = job.folder.state()
+    result = job.folder.result() if state == "finished" else None
     if status == 0 and result is not None:
         log.info(
             "%s: AP %s at best (epoch %s), %s at last",
@@ -114,6 +115,8 @@ def _announce(job: Job, status: int) -> None:
             result.best.epoch,
             _figure(result.last.AP),
         )
+    elif status == 0 and state == "stopped":
+        log.info("%s: stopped, %s", job.folder.name, (job.folder.stop_order() or {}).get("message"))
     elif status != INTERRUPTED:
         lines = _tail(job.folder.path / "console.txt", 15)
         log.error("%s ended with status %d; its last lines:\n%s", job.folder.name, status, lines)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmap.record import append_line, write_json
+from roadmap.record import STOP, append_line, write_json
 from roadmap.stages import stage_arm
 from roadmap.study import Study, write_study
 from slurm import client, states, steer
@@ -66,6 +66,19 @@ def test_a_running_run_shows_its_progress(fake: FakeSlurm, sent: Submission, run
     assert (found.state, found.node, found.attempts) == ("running", "node7", 1)
     assert (found.progress.epoch, found.progress.epochs) == (10, 24)
     assert (found.progress.ap, found.progress.seconds_left) == (10.0, 14 * 60.0)
+
+
+def test_a_run_that_a_search_stopped_says_why_and_is_left_alone(
+    fake: FakeSlurm, sent: Submission, runs: Path
+) -> None:
+    write_json(start_run(runs).path / STOP, {"kind": "pruned", "message": "below the median at epoch 4"})
+    assert (row(runs).state, row(runs).last_end) == ("stopped", "below the median at epoch 4")
+    for command in ("retry", "resubmit"):
+        outcome, left = steer.again(command, "roadmap", runs, seeds=[0])
+        assert (outcome, left) == (None, ())
+    again = submit("roadmap", [make_task("simota", 0)], sent.site, runs, ())
+    assert again.submission is None
+    assert "stopped for good: below the median" in again.skipped[0].why
 
 
 def test_a_finished_run_is_finished_whatever_slurm_says(

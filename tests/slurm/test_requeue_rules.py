@@ -342,3 +342,9 @@ def test_a_wrong_index_is_said(stage: Stage) -> None:
     done = stage.run()
     assert done.returncode == 65
     assert "no task 7 in" in done.stdout
+
+
+def test_a_run_that_a_search_stopped_ended_well(stage: Stage) -> None:
+    stage.program("srun", f"touch '{stage.attempts.parent}/stop.json'; exit 0")
+    assert stage.run().returncode == 0
+    assert stage.requeued == []

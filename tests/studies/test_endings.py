@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from roadmap.record import RunFolder
-from studies.attempt import result
+from roadmap.record import STOP, RunFolder, write_json
+from studies.attempt import result, runner
 from studies.attempt.runner import Options, execute
-from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, StopRequest
+from studies.attempt.stopping import FAILED, FINISHED, INTERRUPTED, StopRequest, or_told
 from tests.studies.small_runs import make_data, small_run
 from yolox_core.data.coco import CocoDataset
 from yolox_core.training.distributed import World
@@ -131,3 +131,28 @@ def test_the_command_ends_when_a_worker_fails(data: Path, tmp_path: Path) -> Non
     assert done.returncode == FAILED, done.stderr
     (log,) = tmp_path.glob("*/*/log.txt")
     assert "it broke here" in log.read_text(encoding="utf-8")
+
+
+def order_to_stop(trainer: Trainer) -> None:
+    write_json(trainer.store.folder.parent / STOP, {"kind": "pruned", "message": "below the median"})
+
+
+def test_a_run_told_to_stop_keeps_what_it_has_and_is_left_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result, "latency_of", lambda *_: None)
+    monkeypatch.setattr(result, "full_size_profile", lambda *_: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", at_step(2, order_to_stop))
+        patch.setattr(runner, "or_told", lambda stop, order: or_told(stop, order, period=0.0))
+        status, folder = attempt(tmp_path, data)
+    assert (status, folder.state()) == (FINISHED, "stopped")
+    assert [event.get("reason") for event in folder.attempts()] == [None, "stopped"]
+    kept = {path.name for path in folder.checkpoints.iterdir()}
+    assert kept
+    assert attempt(tmp_path, data)[0] == FINISHED
+    assert {path.name for path in folder.checkpoints.iterdir()} == kept
+    assert len(folder.attempts()) == 2
+    (folder.path / STOP).unlink()
+    assert attempt(tmp_path, data)[0] == FINISHED
+    assert (folder.state(), folder.attempts()[2]["resumes"]) == ("finished", True)

@@ -7,22 +7,21 @@ bits, on the version of OpenCV).
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from pycocotools import mask as coco_mask
 
 from yolox_core.config import ShapesSpec
+from yolox_core.data.generated import MANIFEST, ensure_generated, is_intact
 from yolox_core.data.shapes_drawing import draw_scene
 
-MANIFEST = "manifest.json"
+__all__ = ["MANIFEST", "ensure_shapes_dataset", "generate", "is_complete"]
+
 #: What the annotations say; raise it when they say more, so that copies of other versions stay as they are.
 _LAYOUT = 2
 _SPLITS = ("train2017", "val2017")
@@ -38,22 +37,12 @@ def ensure_shapes_dataset(root: Path, spec: ShapesSpec | None = None) -> Path:
     """
     spec = spec or ShapesSpec()
     folder = Path(root) / f"embedded-shapes-{spec.fingerprint[:12]}-{_LAYOUT}"
-    if is_complete(folder, spec):
-        return folder
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{folder.name}.lock"):
-        if not is_complete(folder, spec):  # another process may have made it while this one waited
-            _replace(folder, spec)
-    return folder
+    return ensure_generated(folder, spec.fingerprint, partial(generate, spec=spec))
 
 
 def is_complete(folder: Path, spec: ShapesSpec) -> bool:
     """Whether every file of the dataset is there and unchanged since it was generated."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest == {"spec": spec.fingerprint, "content": _content_hash(folder)}
-    except (OSError, ValueError):
-        return False
+    return is_intact(folder, spec.fingerprint)
 
 
 def generate(folder: Path, spec: ShapesSpec) -> None:
@@ -64,8 +53,6 @@ def generate(folder: Path, spec: ShapesSpec) -> None:
         path = folder / "annotations" / f"instances_{split}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(annotations), encoding="utf-8")
-    manifest = {"spec": spec.fingerprint, "content": _content_hash(folder)}
-    (folder / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
 
 
 def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> dict[str, Any]:
@@ -100,26 +87,3 @@ def _generate_split(folder: Path, spec: ShapesSpec, split: int, images: int) -> 
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(spec.classes)]
     info = {"description": "embedded shapes", "spec": spec.fingerprint}
     return {"info": info, "images": entries, "annotations": annotations, "categories": categories}
-
-
-def _replace(folder: Path, spec: ShapesSpec) -> None:
-    """Generate beside the folder, then put the result in its place at once."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        generate(temporary, spec)
-        temporary.chmod(0o755)  # mkdtemp makes private folders
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # it is gone already unless something was raised
-
-
-def _content_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files but the manifest."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
-        data = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
-        digest.update(data)
-    return digest.hexdigest()

@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 def draw_scene(spec: ShapesSpec, rng: np.random.Generator) -> tuple[Image, list[Drawn]]:
     """One image (height, width, 3) BGR and its objects, each in front of those before it."""
     height, width = rng.integers(spec.sides[0], spec.sides[1] + 1, 2).tolist()
-    image = _background(spec, height, width, rng)
+    image = background(spec, height, width, rng)
     masks: list[Mask] = []
     objects: list[tuple[int, Box]] = []
     seen: list[NDArray[np.bool_]] = []
@@ -64,7 +64,7 @@ def _place(
         low, high = spec.object_side
         side = math.exp(rng.uniform(math.log(low), math.log(high)))
         centre = rng.uniform(0.1, 0.9, 2) * (shape[1], shape[0])
-        mask = _outline(name, side, (centre[0], centre[1]), rng.uniform(0, 2 * math.pi), shape)
+        mask = outline(name, side, (centre[0], centre[1]), rng.uniform(0, 2 * math.pi), shape)
         inside = mask > 127
         columns, rows = inside.any(axis=0).sum(), inside.any(axis=1).sum()
         # A shape cut to a sliver by the image's border can't be told from another.
@@ -76,7 +76,7 @@ def _place(
     return None
 
 
-def _outline(
+def outline(
     name: str, side: float, centre: tuple[float, float], angle: float, shape: tuple[int, int]
 ) -> Mask:
     """Antialiased mask of a rotated shape that fits into a circle-ish region of diameter ``side``."""
@@ -129,10 +129,10 @@ def _paint(
     x, y, width, height = cv2.boundingRect(mask)
     part = image[y : y + height, x : x + width]
     weight = (mask[y : y + height, x : x + width] / np.float32(255.0))[..., None]
-    part += weight * (_surface(spec, label, height, width, rng) - part)
+    part += weight * (surface(spec, label, height, width, rng) - part)
 
 
-def _surface(
+def surface(
     spec: ShapesSpec, label: int, height: int, width: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Colour and texture of an object of this size in pixels."""
@@ -168,7 +168,7 @@ def _pattern(name: str, height: int, width: int, rng: np.random.Generator) -> ND
             return np.zeros((height, width))
 
 
-def _background(spec: ShapesSpec, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def background(spec: ShapesSpec, height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Blurred noise at two scales in muted colours, with meaningless lines, bars and blobs on it."""
     base = _bgr(rng.uniform(0, 180), rng.uniform(0, 90), rng.uniform(60, 200))
     image = np.empty((height, width, 3), np.float32)

@@ -5,6 +5,8 @@ report/
     <dataset>-<protocol>-<fingerprint>/    one per group of comparable runs
         table2.md  table2.tex  table2.csv  table2_as_printed.md  …
         roadmap.png  roadmap.svg  roadmap.pdf  …
+    search/                                of a search: what it claims and what fresh seeds say, every trial
+        claims.md  claims.tex  trials.csv  search_history.png  …
 """
 
 from __future__ import annotations
@@ -21,17 +23,21 @@ from reports.judging.verdicts import Verdict
 from reports.pages import content, latex, markdown, text, webpage
 from reports.pages.assumptions import DECISIONS, Assumption, read_assumptions
 from reports.pages.data import as_json
+from reports.pages.search import SearchSection
 from reports.pages.section import Section, shown_tables
 from reports.pages.validation import validation_picture
 from reports.records.collect import Collection, Skipped, collect
 from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
+from reports.records.search import BaseSearch, only_trials, read_searches
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows
 from reports.tables.from_images import KeptImages, from_kept, look
+from reports.tables.search import judge
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
 from roadmap.record import write_atomic
+from roadmap.study import StudyRecord
 
 if TYPE_CHECKING:
     from reports.blocks import Figure
@@ -86,17 +92,28 @@ def build_report(
     plan, problem = study_plan(runs, study, collection.runs)
     if problem:
         collection = replace(collection, skipped=(*collection.skipped, Skipped("study.json", problem)))
-    for group in group_runs(study, collection.runs, plan):
+    try:
+        searches = read_searches(runs, study)
+    except ValueError as error:
+        searches = ()
+        collection = replace(collection, skipped=(*collection.skipped, Skipped("search.json", str(error))))
+    search = _search(study, collection, searches, out, figures, plan)
+    trials = only_trials(searches)  # what a search chose by is no result
+    results = tuple(run for run in collection.runs if run.arm not in trials)
+    left = tuple(run for run in collection.unfinished if run.arm not in trials)
+    collection = replace(collection, unfinished=left)
+    for group in group_runs(study, results, plan):
         section = make_section(group, out, images)
         if figures:
             folder = out / group.slug
             drawn = _draw(section.table, folder, section.effects)
             section = replace(section, figures=drawn, picture=validation_picture(section.table, folder))
         sections.append(section)
-    judged = judge_all(collection.runs, [plan])
+    judged = judge_all(results, [plan])
     files = [path for section in sections for path in write_section(section)]
-    files += _write_pages(collection, sections, judged, read_assumptions(decisions), out)
-    data = as_json(collection, sections, judged)
+    files += [] if search is None else _write_search(search)
+    files += _write_pages(collection, sections, judged, read_assumptions(decisions), out, search)
+    data = as_json(collection, sections, judged, search)
     data["files"] = sorted(path.relative_to(out).as_posix() for path in [*files, out / MANIFEST])
     remove_stale(out, data["files"])
     write(out / MANIFEST, json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
@@ -104,7 +121,7 @@ def build_report(
         study,
         out,
         tuple(out / name for name in data["files"]),
-        text.render(content.summary_blocks(collection, sections, judged)),
+        text.render(content.summary_blocks(collection, sections, judged, search)),
         tuple(item.best for item in judged),
         data,
     )
@@ -114,6 +131,37 @@ def _draw(table: Table2, folder: Path, effects: Attribution | None) -> tuple[Fig
     from reports.figures.catalogue import draw_all  # matplotlib: only when something is drawn
 
     return draw_all(table, folder, found=effects)
+
+
+def _search(
+    study: str,
+    collection: Collection,
+    searches: Sequence[BaseSearch],
+    out: Path,
+    figures: bool,
+    plan: StudyRecord,
+) -> SearchSection | None:
+    """What is said of a search, with its figures; None for a study that is none."""
+    if not searches:
+        return None
+    folder = out / "search"
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = group_runs(study, collection.runs, plan)
+    group = max(groups, key=lambda each: len(each.runs), default=None)
+    section = SearchSection(tuple(map(judge, searches)), group, folder)
+    if not figures or group is None:
+        return section
+    from reports.figures.search_catalogue import draw_searches  # matplotlib: only when something is drawn
+
+    return replace(section, figures=draw_searches(searches, group, folder))
+
+
+def _write_search(search: SearchSection) -> list[Path]:
+    """Write a search's tables in every format; their files, those of its figures included."""
+    contents = search.contents()
+    for path, body in contents.items():
+        write(path, body)
+    return [*contents, *(path for figure in search.figures for path in figure.files)]
 
 
 def make_section(group: Group, out: Path, images: bool | KeptImages) -> Section:
@@ -149,8 +197,9 @@ def _write_pages(
     judged: Sequence[Judged],
     assumptions: Sequence[Assumption],
     out: Path,
+    search: SearchSection | None,
 ) -> list[Path]:
-    blocks = content.page_blocks(collection, sections, judged, assumptions, out / "report.html")
+    blocks = content.page_blocks(collection, sections, judged, assumptions, out / "report.html", search)
     pages = {
         "report.html": webpage.render(blocks),
         "report.md": markdown.render(blocks, out),

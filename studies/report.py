@@ -2,9 +2,9 @@
 
     python -m studies.report --study roadmap --runs DIR --tracking http://tracking:5000
 
-Does what python -m reports does, with its options and exit status, then sends the report and whatever of the
-study's records MLflow still lacks. MLflow's troubles are said and change nothing: python -m studies.sync
-sends the rest later.
+Does what python -m reports does, with its options and exit status, of a search after computing which settings
+decided. Then sends the report and whatever of the study's records MLflow still lacks. MLflow's troubles are
+said and change nothing: python -m studies.sync sends the rest later.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import suppress
 from reports.__main__ import CLAIM_FAILED, build_and_show
 from reports.__main__ import parser as reports_parser
 from reports.records.collect import only_study
+from roadmap.search import FILE as SEARCH
 from slurm.places import never_started
 from studies.mirror.report import mirror_study
 
@@ -37,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--keep and --kept are for python -m reports: what is kept does not go to MLflow")
     with suppress(ValueError):  # the report says what is wrong
         options.study = options.study or only_study(options.runs)
+    if options.study is not None and (options.runs / options.study / SEARCH).exists():
+        from studies.searching.importances import update_importances  # Optuna: only for a search
+
+        try:
+            update_importances(options.runs / options.study)
+        except (ValueError, OSError) as error:
+            print(f"warning: importances not computed: {error}", file=sys.stderr)
     status = build_and_show(options)
     if options.study is None:
         return status

@@ -23,6 +23,7 @@ from reports.blocks import (
 from reports.grid import Grid, plain_grid
 from reports.judging.verdicts import EPOCH_NOTES, FAILURE_RULE, NOT_MEASURED, RULES
 from reports.pages.assumptions import Assumption
+from reports.pages.search import SearchSection
 from reports.pages.section import Section
 from reports.records.collect import Collection, Skipped, Unfinished
 from reports.tables.runs_text import environment_grid, progress, runs_grid
@@ -43,13 +44,15 @@ def page_blocks(
     judged: Sequence[Judged],
     assumptions: Sequence[Assumption],
     page: Path,
+    search: SearchSection | None = None,
 ) -> list[Block]:
-    """The whole page. page: the HTML file, which other formats point to."""
+    """The whole page. page: the HTML file, which other formats point to. search: of a study that is one."""
     blocks: list[Block] = [
         Heading(title(collection), 1),
         Prose(built_from(collection)),
         Files("The same, self-contained and easier to read:", ((page.name, page),)),
     ]
+    blocks += [] if search is None else search.blocks()
     for section in sections:
         blocks += section.blocks()
     blocks += _verdicts(judged)
@@ -60,10 +63,14 @@ def page_blocks(
 
 
 def summary_blocks(
-    collection: Collection, sections: Sequence[Section], judged: Sequence[Judged]
+    collection: Collection,
+    sections: Sequence[Section],
+    judged: Sequence[Judged],
+    search: SearchSection | None = None,
 ) -> list[Block]:
     """What a terminal shows: the tables, the verdicts that were reached, and what is missing."""
-    blocks = [block for section in sections for block in section.summary()]
+    blocks = [] if search is None else search.summary()
+    blocks += [block for section in sections for block in section.summary()]
     blocks.append(Prose(f"verdicts on the paper's {counted(len(judged), 'claim')}: {counts(judged)}"))
     reached = [item.best for item in judged if item.best.label != NOT_MEASURED]
     lines = [f"{v.label}: {statement(v)} ({v.claim.source}): {v.reason}" for v in reached]

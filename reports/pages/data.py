@@ -5,24 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from reports.pages.search import SearchSection
 from reports.pages.section import Section
 from reports.records.collect import Collection
 from reports.tables import columns as table2_text
 from reports.tables.effects import effect_records
 from reports.tables.errors import error_records
+from reports.tables.search import claim_records, trial_records, tuned_gains, tuned_records
 from reports.tables.verdicts import Judged, verdict_records
 
 
-def as_json(collection: Collection, sections: Sequence[Section], judged: Sequence[Judged]) -> dict[str, Any]:
+def as_json(
+    collection: Collection,
+    sections: Sequence[Section],
+    judged: Sequence[Judged],
+    search: SearchSection | None = None,
+) -> dict[str, Any]:
     """The report's figures as plain JSON."""
     return {
         "study": collection.study,
+        **({} if search is None else {"search": search_json(search)}),
         "groups": [group_json(section) for section in sections],
         "verdicts": verdict_records(judged),
         "unfinished": [
             {name: value for name, value in vars(u).items() if name != "path"} for u in collection.unfinished
         ],
         "left_out": [vars(s) for s in collection.skipped],
+    }
+
+
+def search_json(section: SearchSection) -> dict[str, Any]:
+    """A search: what it claims, what fresh seeds say, and every trial."""
+    return {
+        "claims": [row for each in section.judged for row in claim_records(each)],
+        "tuned": tuned_records(tuned_gains(section.judged)),
+        "trials": [row for each in section.judged for row in trial_records(each.search)],
     }
 
 

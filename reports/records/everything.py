@@ -15,6 +15,7 @@ from pathlib import Path
 from reports.records.collect import Collection, RunRecord, Skipped, Unfinished, read_runs
 from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
+from reports.records.search import only_trials, read_searches
 from roadmap.recipe import recipe_from_json
 from roadmap.record import find_runs
 from roadmap.reproduction import paper_studies
@@ -23,10 +24,11 @@ from roadmap.study import ArmRecord, StudyRecord
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """A study's records and its plan."""
+    """A study's records and its plan. trials: arms that a search chose by, whose figures are no result."""
 
     collection: Collection
     plan: StudyRecord
+    trials: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -62,7 +64,13 @@ def read_everything(root: Path) -> Everything:
         if problem:
             left_out = (*collection.skipped, Skipped(f"{name}/study.json", problem))
             collection = replace(collection, skipped=left_out)
-        found.append(StudyRuns(collection, plan))
+        try:
+            trials = only_trials(read_searches(root, name))
+        except ValueError as error:
+            trials = frozenset()
+            left_out = (*collection.skipped, Skipped(f"{name}/search.json", str(error)))
+            collection = replace(collection, skipped=left_out)
+        found.append(StudyRuns(collection, plan, trials))
     return Everything(tuple(found))
 
 
@@ -142,7 +150,8 @@ def others(everything: Everything, plans: Sequence[StudyRecord]) -> tuple[Group,
     found: list[Group] = []
     for study in everything.studies:
         known = {name for plan in plans for name in matching_arms(plan, study.plan)}
-        groups = group_runs(study.name, study.collection.runs, study.plan)
+        results = [run for run in study.collection.runs if run.arm not in study.trials]
+        groups = group_runs(study.name, results, study.plan)
         more = [group for group in groups if any(arm.arm not in known for arm in group.arms)]
         found += sorted(more, key=unlikeness)
     return tuple(found)

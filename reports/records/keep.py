@@ -1,7 +1,7 @@
 """A study kept: its finished runs' records in one small archive, from which its report can be rebuilt.
 
     study.json         the study, to be read
-    records.tar.gz     <study>/study.json and <study>/<run>/…, as below runs/
+    records.tar.gz     <study>/study.json and <study>/<run>/…, as below runs/; a search's search.json too
     images.json        what annotations and detections say, where it was asked for
     report/            the report, built from these
 
@@ -20,13 +20,17 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from roadmap.importances import FILE as IMPORTANCES
 from roadmap.record import find_runs, read_json, read_lines, write_atomic
+from roadmap.search import FILE as SEARCH
 from roadmap.study import FILE
 
 ARCHIVE = "records.tar.gz"
 IMAGES = "images.json"
 _DOCUMENTS = ("recipe.json", "environment.json", "result.json")
 _LINES = ("attempts.jsonl", "metrics.jsonl")
+#: Where a search keeps its storage and finds its data.
+_WHERE: dict[str, Any] = {"storage": "", "inputs": {}}
 #: Who and where: of no use to anybody else.
 _LOCAL = {"host": "", "pid": 0}
 
@@ -43,6 +47,9 @@ def keep_records(runs: Path, study: str, folder: Path, images: dict[str, Any] | 
         raise ValueError(f"no finished runs of {study} below {runs}; nothing to keep")
     plan = read_json(runs / study / FILE)
     files = {} if plan is None else {f"{study}/{FILE}": _json(plan)}
+    for name in (SEARCH, IMPORTANCES):
+        if (data := read_json(runs / study / name)) is not None:
+            files[f"{study}/{name}"] = _json(anywhere({**data, **_WHERE} if name == SEARCH else data))
     for run in finished:
         start = f"{study}/{run.name}"
         for name in _DOCUMENTS:

@@ -105,7 +105,7 @@ class Trial:
     another study, or another trial's, when that had the same recipe and seed; empty when no recipe could be
     made. reason: why it was stopped or failed. values: of the objectives, in their order; None unless
     finished. intermediate: (epoch from 1, first objective) of the epochs that were evaluated. notes: the
-    sampler's own. attempts: how often it was started here or submitted.
+    sampler's own. attempts: how often its run was started.
     """
 
     number: int
@@ -165,8 +165,8 @@ class Base:
 @dataclass(frozen=True)
 class SearchRecord:
     """search.json. name: of the search and its study. phase: what it is at. command: what the user typed.
-    storage: address of Optuna's storage, without password. inputs: where data and weights lie, as in
-    plan.json.
+    storage: address of Optuna's storage, without password; empty for none. inputs: where data and weights
+    lie, as in plan.json. how: what of the command line decides where and how runs are carried out.
     """
 
     name: str
@@ -178,6 +178,12 @@ class SearchRecord:
     storage: str = ""
     command: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
+    how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def points(self) -> tuple[Trial | Confirmation, ...]:
+        """Everything that has a run: trials, then what confirms them."""
+        return (*self.trials, *self.confirmations)
 
     def of(self, base: str) -> tuple[Trial, ...]:
         """The trials of one base, by number."""

@@ -328,7 +328,11 @@ def write_study(folder: Path, study: Study, command: str = "", setting: Setting 
     The study decides order and content; arms recorded before that it no longer has stay behind its own, for
     their runs are still there.
     """
-    record = record_of(study, command, setting)
+    return write_record(folder, record_of(study, command, setting))
+
+
+def write_record(folder: Path, record: StudyRecord) -> StudyRecord:
+    """Write a study's data as :func:`write_study` does, where it is at hand."""
     try:
         earlier = read_study(folder)
     except ValueError:  # a broken one is replaced by what it should have been

@@ -26,3 +26,8 @@ cd @{directory} || exit 66
 unset SLURM_EXPORT_ENV  # from sbatch --export; it would keep from srun's processes what is set above
 
 @{srun}@{wrapper}"$python" @{command}
+status=$?
+if [ "$status" -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then  # killed, and not with this script
+    scontrol requeue "$SLURM_JOB_ID" && echo "slurm: requeued (killed)"
+fi
+exit "$status"

@@ -109,9 +109,11 @@ def report_script(
     site: Site,
     surroundings: Surroundings,
     waiting: bool = False,
+    begin: float = 0,
 ) -> str:
     """The script of the report job; ``command`` follows the interpreter. folder: of the submission. waiting:
-    whether it has runs to submit first, which the cluster did not take before.
+    whether it has runs to submit first, which the cluster did not take before. begin: seconds from now before
+    which it does not start.
     """
     study = folder.parent.parent
     go_on = ("-m", "slurm", "resubmit", "--waiting", "--study", study.name, "--runs", str(study.parent))
@@ -119,6 +121,7 @@ def report_script(
         directive("--job-name", check_name(name, "job name")),
         *_queue(_of_the_report(site)),
         directive("--ntasks", 1),
+        *([directive("--begin", f"now+{begin:.0f}")] if begin else []),
         *_request(site.report_memory, site.report_time_limit, _of_the_report(site).options),
         path_directive("--output", str(folder / "logs"), "/report_%j.log"),
         directive("--open-mode", "append"),

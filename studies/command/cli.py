@@ -56,7 +56,41 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
     )
     seeds = what.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=_seed, metavar="N", help="run seed N (default 0)")
-    seeds.add_argument("--seeds", type=_positive, metavar="N", help="run the N seeds 0 … N-1")
+    seeds.add_argument("--seeds", type=positive, metavar="N", help="run the N seeds 0 … N-1")
+    add_setting(what)
+    how = parser.add_argument_group("how to run it")
+    how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
+    how.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="runs at a time on this machine (default 1)"
+    )
+    add_runtime(how)
+    how.add_argument("--no-report", action="store_true", help="leave tables and figures as they are")
+    add_cluster(parser)
+    look = parser.add_argument_group("look first")
+    look.add_argument(
+        "--list", action="store_true", help=f"list the {study.noun}s and the paper's figures, then stop"
+    )
+    look.add_argument(
+        "--list-settings", action="store_true", help="list what --set and a protocol's file take, then stop"
+    )
+    look.add_argument(
+        "--dry-run", action="store_true", help="show what would run and what it costs, then stop"
+    )
+    look.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
+    return parser
+
+
+def _only_help(study: Study) -> str:
+    names = ", ".join(study.names) if len(study.names) <= MANY else "--list names them"
+    text = f"these {study.noun}s; may be repeated; default: all, in order ({names})"
+    if not study.designs:
+        return text
+    designs = ", ".join(f"{design.name} ({len(design.arms)})" for design in study.designs)
+    return f"{text}; or all of a design: {designs}"
+
+
+def add_setting(what: argparse._ActionsContainer) -> None:
+    """Options that say on what data, under which protocol and from which weights."""
     what.add_argument(
         "--data",
         metavar="DIR",
@@ -103,13 +137,10 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
         "darknet53.conv.74, timm's or mmdetection's (docs/data.md); without, they start from scratch and "
         "every figure says so",
     )
-    how = parser.add_argument_group("how to run it")
-    how.add_argument("--runs", metavar="DIR", default="runs", help="where run records go (default: runs)")
-    how.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="runs at a time on this machine (default 1)"
-    )
-    add_runtime(how)
-    how.add_argument("--no-report", action="store_true", help="leave tables and figures as they are")
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Options that say whether runs are carried out here or submitted, and how."""
     cluster = parser.add_argument_group("on a cluster (docs/slurm.md)")
     cluster.add_argument(
         "--launcher",
@@ -123,27 +154,6 @@ def study_parser(study: Study, command: str) -> argparse.ArgumentParser:
         help="copy the code beside the submission; all its runs use that",
     )
     cluster.add_argument("--max-gpu-hours", type=float, metavar="H", help="refuse to submit more than this")
-    look = parser.add_argument_group("look first")
-    look.add_argument(
-        "--list", action="store_true", help=f"list the {study.noun}s and the paper's figures, then stop"
-    )
-    look.add_argument(
-        "--list-settings", action="store_true", help="list what --set and a protocol's file take, then stop"
-    )
-    look.add_argument(
-        "--dry-run", action="store_true", help="show what would run and what it costs, then stop"
-    )
-    look.add_argument("--json", action="store_true", help="one JSON document on stdout instead of tables")
-    return parser
-
-
-def _only_help(study: Study) -> str:
-    names = ", ".join(study.names) if len(study.names) <= MANY else "--list names them"
-    text = f"these {study.noun}s; may be repeated; default: all, in order ({names})"
-    if not study.designs:
-        return text
-    designs = ", ".join(f"{design.name} ({len(design.arms)})" for design in study.designs)
-    return f"{text}; or all of a design: {designs}"
 
 
 def add_runtime(parser: argparse._ActionsContainer) -> None:
@@ -278,11 +288,11 @@ def _run_here(plan: Plan, options: argparse.Namespace) -> int:
     if INTERRUPTED in statuses.values() or (stop() and len(statuses) < len(plan.planned)):
         return INTERRUPTED
     if is_main_process():
-        report = None if options.no_report else _report(plan, options.tracking)
+        made = None if options.no_report else report(plan.runs, plan.study.name, options.tracking)
         if options.json:
-            say(json.dumps(_outcome(plan, statuses, report), indent=1))
-        elif report is not None:
-            say(f"{report.summary}\n\n{_where(report)}")
+            say(json.dumps(_outcome(plan, statuses, made), indent=1))
+        elif made is not None:
+            say(f"{made.summary}\n\n{where(made)}")
     if len(statuses) == 1:
         return next(iter(statuses.values()))
     return FAILED if any(statuses.values()) else 0
@@ -326,23 +336,23 @@ def _several_at_once(plan: Plan, options: argparse.Namespace, stop: StopRequest)
     return run_jobs(jobs, options.jobs, stop, visible_devices(options.device))
 
 
-def _report(plan: Plan, tracking: str | None) -> Any:
+def report(runs: Path, study: str, tracking: str | None) -> Any:
     """Tables and figures of everything finished so far; a report that fails never spoils finished runs."""
     from reports.build import build_report
     from studies.mirror.report import mirror_study
 
     try:
-        report = build_report(plan.runs, plan.study.name)
+        made = build_report(runs, study)
     except (OSError, ValueError) as error:
-        log.error("no report: %s; python -m reports --runs %s tries again", error, plan.runs)
+        log.error("no report: %s; python -m reports --runs %s tries again", error, runs)
         return None
-    problem = mirror_study(plan.runs, plan.study.name, tracking)
+    problem = mirror_study(runs, study, tracking)
     if problem:
         log.warning("%s", problem)
-    return report
+    return made
 
 
-def _where(report: Any) -> str:
+def where(report: Any) -> str:
     """Where to look: the pages, then the figures."""
     pages = [path for path in report.files if path.name in ("report.html", "report.md")]
     figures = [path for path in report.files if path.suffix == ".png"]
@@ -388,7 +398,8 @@ def _workers(text: str) -> int:
     return value
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A count on the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")

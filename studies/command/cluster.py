@@ -24,8 +24,7 @@ def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
             "--again would start a run anew at every requeue; on a cluster move the run's folder away "
             "and submit again"
         )
-    _check_address(options.tracking, "--tracking")
-    _check_address(site.tracking_uri, f"tracking_uri of site {site.name}")
+    refuse_credentials(options.tracking, site)
     study, runs = plan.study.name, plan.runs.absolute()
     tasks = [Task.of(planned.run, cluster_arguments(planned, site, options)) for planned in plan.planned]
     report: tuple[str, ...] = ("-m", "studies.report", "--study", study, "--runs", str(runs))
@@ -55,6 +54,12 @@ def submit_study(plan: Plan, site: Site, options: argparse.Namespace) -> int:
     if power:
         say(power_text(power))
     return 0
+
+
+def refuse_credentials(tracking: str | None, site: Site) -> None:
+    """Raises ValueError for credentials in an address that the jobs would be given on their command line."""
+    _check_address(tracking, "--tracking")
+    _check_address(site.tracking_uri, f"tracking_uri of site {site.name}")
 
 
 def _check_address(uri: str | None, where: str) -> None:

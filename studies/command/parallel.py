@@ -76,21 +76,24 @@ def run_jobs(
                 job = waiting.pop(0)
                 slot = min(set(range(at_once)) - {one.slot for one in running})
                 try:
-                    running.append(_Running(job, slot, _start(job, job_environment(slot, at_once, devices))))
+                    running.append(
+                        _Running(job, slot, start_job(job, job_environment(slot, at_once, devices)))
+                    )
                 except OSError as error:
                     log.error("%s was not started: %s", job.folder.name, error)
                     statuses[job.folder.name] = FAILED
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 statuses[one.job.folder.name] = one.process.returncode
-                _announce(one.job, one.process.returncode)
+                announce(one.job, one.process.returncode)
             _show(bar, jobs, [one.job for one in running])
             if running:
                 time.sleep(_POLL_SECONDS)
     return statuses
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_job(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A run's process, in a group of its own; what it prints goes to console.txt in its folder."""
     job.folder.path.mkdir(parents=True, exist_ok=True)
     with (job.folder.path / "console.txt").open("ab") as console:
         return subprocess.Popen(
@@ -104,7 +107,8 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         )
 
 
-def _announce(job: Job, status: int) -> None:
+def announce(job: Job, status: int) -> None:
+    """Say how a run's process ended."""
     state = job.folder.state()
     result = job.folder.result() if state == "finished" else None
     if status == 0 and result is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from roadmap.record import RunFolder, find_runs
 from roadmap.redaction import public_uri
+from roadmap.search import FILE as SEARCH
 from studies.mirror.layout import View, read_view
 from studies.mirror.state import write_mirrored, write_pending
 from studies.mirror.store import OFF, connect, public_message, report_folder, resolve_uri
@@ -45,16 +46,18 @@ class Outcome:
 
 
 def sync(runs: Path, uri: str, study: str | None = None) -> Iterator[Outcome]:
-    """Mirror every record below ``runs`` (of one study, when given) and the reports beside them.
+    """Mirror every record below ``runs`` (of one study, when given), searches and the reports beside them.
 
     One outcome each; a run that was planned and never started has nothing to show. A record that cannot be
     read is reported, and the others go on. Raises nothing of mlflow's; an unreachable server is an outcome.
     """
     folders = [folder for folder in find_runs(runs, study) if folder.state() != "planned"]
     studies = sorted({folder.study for folder in folders})
+    searched = [name for name in studies if (runs / name / SEARCH).exists()]
     reported = [name for name in studies if report_folder(runs, name).is_dir()]
     work: list[tuple[str, str, Callable[[_Server], Outcome]]] = [
         *((folder.study, folder.name, partial(_sync_record, folder=folder)) for folder in folders),
+        *((name, "search", partial(_sync_search, study=name)) for name in searched),
         *((name, "report", partial(_sync_report, study=name)) for name in reported),
     ]
     server, failures = _Server(runs, uri), 0
@@ -125,6 +128,16 @@ def _sync_report(server: _Server, study: str) -> Outcome:
 
     sent = attach_report(server.client, server.uri, server.runs, study, report_folder(server.runs, study))
     return Outcome(study, "report", "mirrored" if sent else "up to date")
+
+
+def _sync_search(server: _Server, study: str) -> Outcome:
+    from studies.mirror.search import attach_search
+
+    try:
+        sent = attach_search(server.client, server.uri, server.runs, study)
+    except ValueError as error:
+        raise UnreadableRecordError(str(error)) from error
+    return Outcome(study, "search", "mirrored" if sent else "up to date")
 
 
 def _mirrored_digests(client: Any, study: str) -> dict[tuple[str, str], str]:

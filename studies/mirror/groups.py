@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from reports.judging.statistics import t_interval
-from studies.mirror.layout import AP_KEYS, View
+from studies.mirror.layout import AP_KEYS, View, searched_keys
 from studies.mirror.store import artifact_location
 from studies.mirror.views import experiment_tags
 
@@ -35,10 +35,11 @@ def find_or_create_experiment(client: Any, uri: str, runs: Path, name: str) -> s
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
+    tags = experiment_tags(searched_keys(runs / name))
     if found is None:
         try:
             location = artifact_location(uri, runs, name)
-            return client.create_experiment(name, artifact_location=location, tags=experiment_tags())
+            return client.create_experiment(name, artifact_location=location, tags=tags)
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -48,7 +49,7 @@ def find_or_create_experiment(client: Any, uri: str, runs: Path, name: str) -> s
             f"experiment {name!r} was deleted in MLflow; restore it (mlflow experiments restore -x "
             f"{found.experiment_id}) or rename it"
         )
-    for key, value in experiment_tags().items():
+    for key, value in tags.items():
         if key not in found.tags:
             client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.recipe import flatten
-from roadmap.record import PICTURE, Result, RunFolder, read_lines
+from roadmap.record import PICTURE, Result, RunFolder, read_json, read_lines
 from roadmap.redaction import public
+from roadmap.search import FILE as SEARCH
 from roadmap.study import read_study
 from studies.mirror.arms import COLOUR, NOTE, colour, describe_arm
 
@@ -62,7 +63,7 @@ class View:
     anew) have the same run name but not the same record. epoch: last finished epoch, 0 before the first.
     status: MLflow's RUNNING, FINISHED, FAILED or KILLED. start, end: milliseconds since 1970; end is None
     while running. arm_note: description of the arm's run. digest: changes whenever anything that is mirrored
-    changes.
+    changes. search: (base, number) of the trial of a search that it is.
     """
 
     study: str
@@ -79,6 +80,7 @@ class View:
     dataset: dict[str, Any]
     arm_note: str
     digest: str
+    search: tuple[str, int] | None = None
 
     def arm_tags(self) -> dict[str, str]:
         """Tags that the run shares with the other seeds of its arm."""
@@ -119,6 +121,9 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
     arm = study.find(identity["arm"]) if study is not None else None
     place = study.place(identity["arm"]) if study is not None else None
     tags = _tags(folder, identity, place, result, environment, starts[-1])
+    search = searched_base(folder.path.parent, identity["arm"])
+    if search is not None:
+        tags |= {"base": search[0], "trial": str(search[1])}
     points = [*_epoch_points(rows, times), *_system_points(folder, times)]
     if result is not None:
         points += _final_points(result)
@@ -137,7 +142,29 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
         dataset={**identity["recipe"]["dataset"], **environment.get("dataset", {})},
         arm_note=describe_arm(study, arm, identity) if study is not None and arm is not None else "",
         digest=_digest(status, tags, points, artifacts(folder)),
+        search=search,
     )
+
+
+def searched_base(study: Path, arm: str) -> tuple[str, int] | None:
+    """(base, number) of the trial that an arm is, from the study's folder; None where it is none.
+
+    Read as plain JSON, for it is asked at every epoch; reports say when the file is broken.
+    """
+    try:
+        trials = (read_json(study / SEARCH) or {}).get("trials", ())
+        return next(((str(t["base"]), int(t["number"])) for t in trials if t["arm"] == arm), None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def searched_keys(study: Path) -> tuple[str, ...]:
+    """The settings that a study searches, from its folder; empty where it is no search."""
+    try:
+        parameters = (read_json(study / SEARCH) or {}).get("space", {}).get("parameters", ())
+        return tuple(str(parameter["key"]) for parameter in parameters)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def record_id(attempts: list[dict[str, Any]]) -> str:

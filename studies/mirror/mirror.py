@@ -22,6 +22,7 @@ from studies.mirror.groups import (
     summarise_arm,
 )
 from studies.mirror.layout import ATTEMPT_TAGS, View, artifacts, read_view
+from studies.mirror.search import find_or_create_search
 from studies.mirror.store import store_lock
 
 #: Most metrics that MLflow takes in one request.
@@ -56,11 +57,11 @@ class RecordMirror:
         return current.run_id, view
 
     def _find(self, view: View) -> _OpenRun:
-        """This record's run, created if it is not there, below its arm."""
+        """This record's run, created if it is not there, below its arm or search."""
         client = self._client
         with store_lock(self._runs):
             experiment = find_or_create_experiment(client, self._uri, self._runs, view.study)
-            arm = find_or_create_arm(client, experiment, view)
+            parent = self._parent(experiment, view)
             found = find_runs(client, experiment, kind="run", run=view.run, record=view.record)
             if found:
                 run, *copies = found
@@ -68,7 +69,7 @@ class RecordMirror:
                     client.delete_run(copy.info.run_id)
             else:
                 own = {"kind": "run", "record": view.record, "mlflow.user": getpass.getuser()}
-                tags = {**view.tags, **own, "mlflow.parentRunId": arm}
+                tags = {**view.tags, **own, "mlflow.parentRunId": parent}
                 run = client.create_run(experiment, view.start, tags, view.run)
             # Still under the lock: MLflow refuses an input that another process logs at the same moment.
             if not view.params.keys() <= run.data.params.keys():
@@ -76,8 +77,14 @@ class RecordMirror:
             if not run.inputs.dataset_inputs:
                 client.log_inputs(run.info.run_id, [dataset_input(view.dataset)])
         opened = _OpenRun(client, run, _steps(client, run, view) if found else set())
-        opened.send_tags({"mlflow.parentRunId": arm})
+        opened.send_tags({"mlflow.parentRunId": parent})
         return opened
+
+    def _parent(self, experiment: str, view: View) -> str:
+        """What the run lies below: its arm, a trial its search; call it under the store's lock."""
+        if view.search is None:
+            return find_or_create_arm(self._client, experiment, view)
+        return find_or_create_search(self._client, experiment, view.study, view.search[0], view.start)
 
     def _end(self, current: _OpenRun, view: View) -> None:
         client = self._client
@@ -86,9 +93,10 @@ class RecordMirror:
         client.set_terminated(current.run_id, view.status, end_time=view.end)
         # Looked up again: processes that do not share a folder may have created an arm twice.
         with store_lock(self._runs):
-            arm = find_or_create_arm(client, current.experiment, view)
-            current.send_tags({"mlflow.parentRunId": arm})
-            summarise_arm(client, current.experiment, arm)
+            parent = self._parent(current.experiment, view)
+            current.send_tags({"mlflow.parentRunId": parent})
+            if view.search is None:
+                summarise_arm(client, current.experiment, parent)
         # Last: its presence means that everything before it arrived.
         current.send_tags({"mirrored": view.digest})
 

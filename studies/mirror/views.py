@@ -27,9 +27,11 @@ _ALL = 100
 _PLACE = "tags.`stage_number`"
 
 
-def experiment_tags() -> dict[str, str]:
+def experiment_tags(searched: Sequence[str] = ()) -> dict[str, str]:
     """Tags that an experiment starts with: its kind, and views of the stages, of their seeds, and of what
-    is on where many combinations of ingredients are compared.
+    is on where many combinations of ingredients are compared; of a search also of its trials.
+
+    searched: the settings that a search tries (parameters' names).
     """
     stages = _view("Stages", "tags.kind = 'stage'", _columns(_STAGE_FIGURES, tags=("protocol", "dataset")))
     seeds = _view("Seeds", "tags.kind = 'run'", _columns(_SEED_FIGURES, tags=("seed", "protocol", "commit")))
@@ -41,8 +43,16 @@ def experiment_tags() -> dict[str, str]:
         [_parallel(params, "AP"), _bar("AP")],
         order=("metrics.`AP`", False),
     )
+    trials = _view(
+        "Trials",
+        "tags.kind = 'run' AND tags.trial LIKE '%'",
+        _columns(("AP", "AP_last", "latency_total_ms"), tuple(searched), ("trial", "base")),
+        [_parallel(tuple(searched), "AP"), *(_scatter(key, "AP", "PARAM") for key in searched), _bar("AP")],
+        order=("metrics.`AP`", False),
+    )
     return {
         "mlflow.experimentKind": "custom_model_development",
+        **({"mlflow.sharedViewState.trials": json.dumps(trials)} if searched else {}),
         "mlflow.sharedViewState.stages": json.dumps(stages),
         "mlflow.sharedViewState.seeds": json.dumps(seeds),
         "mlflow.sharedViewState.ingredients": json.dumps(ingredients),
@@ -50,7 +60,9 @@ def experiment_tags() -> dict[str, str]:
 
 
 def view_address(server: str, experiment: str, view: str = "stages", chart: bool = False) -> str:
-    """Address of a saved view (``stages``, ``seeds``, ``ingredients``) on a server, as table or charts."""
+    """Address of a saved view (``stages``, ``seeds``, ``ingredients``, a search's ``trials``) on a server, as
+    table or charts.
+    """
     page = f"{server.rstrip('/')}/#/experiments/{experiment}/runs?viewStateShareKey={view}"
     return f"{page}&compareRunsMode=CHART" if chart else page
 
@@ -110,8 +122,8 @@ def _bar(metric: str) -> dict[str, Any]:
     return {**_chart(f"bar-{metric}", "BAR"), "metricKey": metric, "displayName": metric}
 
 
-def _scatter(x: str, y: str) -> dict[str, Any]:
-    axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
+def _scatter(x: str, y: str, kind: str = "METRIC") -> dict[str, Any]:
+    axes = {"xaxis": {"key": x, "type": kind}, "yaxis": {"key": y, "type": "METRIC"}}
     return {**_chart(f"scatter-{x}-{y}", "SCATTER"), **axes, "displayName": f"{y} against {x}"}
 
 

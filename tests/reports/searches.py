@@ -34,7 +34,7 @@ AP, LATENCY = Objective("AP", "up"), Objective("latency_ms", "down")
 PARAMETERS = (
     Parameter("training.learning_rate", "number", 1e-3, 5e-2, log=True),
     Parameter("training.weight_decay", "number", 1e-5, 1e-3, log=True),
-    Parameter("model.assigner.top_candidates", "whole", 5, 20),
+    Parameter("model.assigner.candidates", "whole", 5, 20),
     Parameter("ingredients.multi_positives", "choice", choices=(False, True)),
 )
 #: Standard deviation of one run (AP).
@@ -50,7 +50,7 @@ def true_ap(parameters: dict[str, Any], base: float = 0.0) -> float:
 
 def latency(parameters: dict[str, Any]) -> float:
     """What a setting takes in ms: more candidates and more AP cost time."""
-    return 6.0 + 0.2 * parameters["model.assigner.top_candidates"] + 0.5 * max(0.0, true_ap(parameters) - 30)
+    return 6.0 + 0.2 * parameters["model.assigner.candidates"] + 0.5 * max(0.0, true_ap(parameters) - 30)
 
 
 def write_searched(
@@ -97,7 +97,7 @@ def _trial(
     parameters = {
         "training.learning_rate": float(10 ** rng.uniform(-3, math.log10(5e-2))),
         "training.weight_decay": float(10 ** rng.uniform(-5, -3)),
-        "model.assigner.top_candidates": int(rng.integers(5, 21)),
+        "model.assigner.candidates": int(rng.integers(5, 21)),
         "ingredients.multi_positives": bool(rng.integers(0, 2)),
     }
     arm = record.arm(base, f"trial-{number:04d}")
@@ -106,17 +106,19 @@ def _trial(
     last = record.space.trials - 1
     if number in (5, 17):
         reason = "non-finite-loss: loss is nan (epoch 3)" if number == 5 else "cancelled by the user"
-        folder = _run(runs, record, arm, 0, base, ap, state="failed")
+        folder = _run(runs, record, arm, 0, base, ap, parameters, "failed")
         return replace(trial, state="failed", reason=reason, run=folder)
     if number in (last, last - 1):
         if number == last:
             return replace(trial, intermediate=())
-        return replace(trial, state="running", run=_run(runs, record, arm, 0, base, ap, state="interrupted"))
+        return replace(
+            trial, state="running", run=_run(runs, record, arm, 0, base, ap, parameters, "interrupted")
+        )
     if ap < 29.0 + 2 * place and number > 8:
         reason = f"AP {ap - 6:.1f} at epoch 8 is below the median of the trials before it"
-        folder = _run(runs, record, arm, 0, base, ap, state="interrupted")
+        folder = _run(runs, record, arm, 0, base, ap, parameters, "interrupted")
         return replace(trial, state="stopped", reason=reason, run=folder)
-    folder = _run(runs, record, arm, 0, base, ap)
+    folder = _run(runs, record, arm, 0, base, ap, parameters)
     values = (ap, latency(parameters))[: len(record.space.objectives)]
     return replace(trial, state="finished", run=folder, values=values)
 
@@ -124,16 +126,18 @@ def _trial(
 def _again(
     record: SearchRecord, rng: np.random.Generator, runs: Path, base: str, place: int
 ) -> tuple[Confirmation, ...]:
-    rows: list[tuple[str, int, int | None, float, float]] = [("base", 0, None, 33.0 + 2.0 * place, 9.0)]
+    none: dict[str, Any] = {}
+    rows: list[tuple[str, int, int | None, float, float, dict[str, Any]]]
+    rows = [("base", 0, None, 33.0 + 2.0 * place, 9.0, none)]
     for rank, trial in enumerate(winners(record, base), 1):
         truth = true_ap(trial.parameters, 2.0 * place)
-        rows.append((f"best-{rank}", rank, trial.number, truth, latency(trial.parameters)))
+        rows.append((f"best-{rank}", rank, trial.number, truth, latency(trial.parameters), trial.parameters))
     found = []
-    for name, rank, number, truth, milliseconds in rows:
+    for name, rank, number, truth, milliseconds, parameters in rows:
         for seed in range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + record.space.fresh_seeds):
             ap, arm = truth + float(rng.normal(0, NOISE)), record.arm(base, name)
             again = Confirmation(
-                arm, base, rank, number, seed, "finished", _run(runs, record, arm, seed, base, ap)
+                arm, base, rank, number, seed, "finished", _run(runs, record, arm, seed, base, ap, parameters)
             )
             values = (ap, milliseconds + float(rng.normal(0, 0.1)))[: len(record.space.objectives)]
             found.append(replace(again, values=values))
@@ -141,8 +145,15 @@ def _again(
 
 
 def _run(
-    runs: Path, record: SearchRecord, arm: str, seed: int, base: str, ap: float, state: str = "finished"
+    runs: Path,
+    record: SearchRecord,
+    arm: str,
+    seed: int,
+    base: str,
+    ap: float,
+    parameters: dict[str, Any],
+    state: str = "finished",
 ) -> str:
-    recipe = record.base(base).recipe
+    recipe = record.recipe(base, parameters)
     folder = write_run(runs, arm, seed, study=record.name, ap=ap, recipe=recipe, state=state)
     return f"{record.name}/{folder.name}"

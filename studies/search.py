@@ -161,10 +161,11 @@ def _search(options: argparse.Namespace) -> int:
             say(planning.description(record, site, folder.parent) + "\n\nNothing was run.")
         return 0
     from studies.searching import storage
+    from studies.searching.controller import one_at_a_time
 
     url = storage.address(options.storage, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    storage.check(url)
+    with one_at_a_time(folder):  # two that make its tables at once would fail
+        storage.check(url)
     record = replace(record, storage=public_uri(url))
     if site is not None:
         return _one_step(folder, record, site, url, options.json)
@@ -275,6 +276,9 @@ def _tell(folder: Path, record: SearchRecord, how: argparse.Namespace, as_json: 
     """Where the search is; at its end the report too."""
     made = None
     if record.phase == "finished" and not how.no_report:
+        from studies.searching.importances import update_importances
+
+        update_importances(folder)
         made = make_report(folder.parent, record.name, how.tracking)
     if as_json:
         say(json.dumps(to_json(record), indent=1))

@@ -102,7 +102,7 @@ class Counter:
 
     def _count(self, attempt: int) -> None:
         state = read_json(self._checkpoint) or first(self.run.seed)
-        while state["iteration"] < EPOCHS * ITERATIONS:
+        while state["iteration"] < self.run.recipe.training.epochs * ITERATIONS:
             if self.stop:
                 self._save(state)
                 raise Stopped
@@ -112,14 +112,18 @@ class Counter:
             state = following(state)
             if state["iteration"] % ITERATIONS == 0:
                 self._end_epoch(state)
-        finish(self.folder, self.run, figure(state))
+        finish(self.folder, self.run, self.figure(state))
 
     def _end_epoch(self, state: dict[str, Any]) -> None:
         epoch = state["iteration"] // ITERATIONS
         if not any(row["epoch"] == epoch for row in self.folder.metrics()):
-            row = {"epoch": epoch, "AP": figure(state), "seconds": self.pause * ITERATIONS}
+            row = {"epoch": epoch, "AP": self.figure(state), "seconds": self.pause * ITERATIONS}
             append_line(self.folder.path / "metrics.jsonl", row)
         self._save(state)
+
+    def figure(self, state: dict[str, Any]) -> float:
+        """The run's AP so far, percent."""
+        return figure(state)
 
     def _save(self, state: dict[str, Any]) -> None:
         self.folder.checkpoints.mkdir(exist_ok=True)

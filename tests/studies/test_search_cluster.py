@@ -1,0 +1,110 @@
+"""A search on a cluster, as far as Slurm's commands show it: what is submitted, waited for and given up."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+
+from roadmap.record import RunFolder
+from roadmap.search import SearchRecord
+from slurm.site import Site
+from slurm.submission import Submission, read_submissions
+from studies.searching.cluster import Cluster
+from studies.searching.controller import Step, step
+from tests.slurm.fakes import FakeSlurm
+from tests.studies.search_bench import Bench, new_search
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    slurm = FakeSlurm(tmp_path / "fake-slurm")
+    monkeypatch.setenv("PATH", f"{slurm.bin}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "no-such-slurm.conf"))
+    return slurm
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "bench"
+
+
+def take(folder: Path, given: SearchRecord | None = None) -> Step:
+    how = argparse.Namespace(freeze=False, look_every=None)
+    site = Site("test", partition="batch")
+    return step(
+        folder, Cluster(folder, site, lambda run: ("-m", "studies.run", str(run.path)), how), "", given
+    )
+
+
+def queue(fake: FakeSlurm, sent: Submission, *states: str) -> None:
+    fake.queue(*(f"{sent.job_name}|{sent.job}|{i}|{state}|n|" for i, state in enumerate(states)))
+
+
+def test_trials_are_one_array_and_the_next_step_follows(fake: FakeSlurm, folder: Path) -> None:
+    fake.answer("scontrol show", out="")
+    done = take(folder, new_search(at_once=3))
+    (sent,) = read_submissions(folder.parent)
+    assert [task.arm for task in sent.tasks] == ["trial-0000", "trial-0001", "trial-0002"]
+    assert done.said == ("submitted 3 runs as job 101",)
+    queue(fake, sent, "RUNNING", "RUNNING", "RUNNING")
+    assert take(folder).said == ()
+    assert len(read_submissions(folder.parent)) == 1  # nothing twice
+    assert fake.calls("sbatch")[-1][1].startswith("--dependency=afterany:101_0?afterany:101_1?")
+
+
+def test_the_place_of_a_trial_that_is_over_is_taken_at_once(fake: FakeSlurm, folder: Path) -> None:
+    record = take(folder, new_search()).record
+    first, second = read_submissions(folder.parent)[0], record.trials[0].run
+    bench = Bench(folder.parent)
+    bench.waiting.append(second)
+    bench.carry_out(second)
+    queue(fake, first, "COMPLETED", "RUNNING")
+    done = take(folder)
+    assert [trial.state for trial in done.record.trials] == ["finished", "running", "waiting"]
+    assert [task.arm for task in read_submissions(folder.parent)[-1].tasks] == ["trial-0002"]
+
+
+def test_a_cancelled_trial_is_not_waited_for_and_a_lost_one_is_submitted_again(
+    fake: FakeSlurm, folder: Path
+) -> None:
+    take(folder, new_search())
+    (sent,) = read_submissions(folder.parent)
+    queue(fake, sent, "CANCELLED", "NODE_FAIL")
+    done = take(folder)
+    cancelled, lost, new = done.record.trials
+    assert (cancelled.state, cancelled.reason) == ("failed", "cancelled")
+    assert [task.run for task in read_submissions(folder.parent)[-1].tasks] == [
+        lost.run.split("/")[1],
+        new.run.split("/")[1],
+    ]
+
+
+def test_a_trial_that_never_gets_anywhere_is_given_up(fake: FakeSlurm, folder: Path) -> None:
+    for _ in range(3):
+        take(folder, new_search(trials=1, at_once=1))
+        queue(fake, read_submissions(folder.parent)[-1], "NODE_FAIL")
+    (trial,) = take(folder).record.trials
+    assert trial.state == "failed"
+    assert "node-fail after 3 submissions" in trial.reason
+    assert "python -m slurm retry brings it back" in trial.reason
+
+
+def test_a_silent_slurm_makes_nobody_dead(fake: FakeSlurm, folder: Path) -> None:
+    take(folder, new_search())
+    fake.answer("squeue", err="slurm_load_jobs error\n", status=1)
+    done = take(folder)
+    assert [trial.state for trial in done.record.trials] == ["waiting", "waiting"]
+    assert len(read_submissions(folder.parent)) == 1
+
+
+def test_where_nodes_cannot_submit_it_says_what_to_type(fake: FakeSlurm, folder: Path) -> None:
+    fake.answer("sbatch", err="sbatch: error: Access denied\n", status=1)
+    said = take(folder, new_search()).said
+    assert "Access denied" in said[0]
+    assert said[1] == f"on a login node type: python -m studies.search --step {folder}"
+    fake.answer("sbatch")
+    assert take(folder).said == ("submitted 2 runs as job 101",)
+    assert RunFolder(folder.parent / take(folder).record.trials[0].run).state() == "planned"

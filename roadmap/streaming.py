@@ -29,6 +29,15 @@ SOURCES = {
     "realtime": "the wall clock: the video was played in real time",
 }
 
+#: Every way of playing: by the dynamic schedule or not, with forecasts or not.
+VARIANTS = ((False, False), (False, True), (True, False), (True, True))
+VARIANT_NAMES = {
+    (False, False): "plain",
+    (False, True): "Kalman filter",
+    (True, False): "dynamic schedule",
+    (True, True): "both",
+}
+
 Rate = Annotated[float, Gt(0)]
 
 
@@ -91,6 +100,7 @@ class Stream:
     dynamic: bool
     forecast: bool
     figures: Mapping[str, Percent]
+    frames: Count
     processed: Count
     missed: Count
     in_time: Count

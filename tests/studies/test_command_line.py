@@ -31,6 +31,7 @@ COMMANDS = {
     "studies.convert": (["--help"],),
     "studies.evaluate": (["--help"],),
     "studies.export": (["--help"],),
+    "studies.streaming": (["--help"],),
     "studies.report": (["--help"],),
     "studies.sync": (["--help"],),
     "reports": (["--help"],),

@@ -1,0 +1,122 @@
+"""AP against streaming AP, arm by arm, and who overtakes whom at which frame rate, as tables."""
+
+from __future__ import annotations
+
+from reports.blocks import Caption
+from reports.grid import NOTHING, Cell, Column, Grid
+from reports.judging.overtaking import overtakings, pairs_without
+from reports.tables.conditions import BUSY
+from roadmap.streaming import SOURCES, VARIANT_NAMES, VARIANTS, Stream, StreamArm, StreamingRecord
+from roadmap.words import counted
+
+#: What stands wherever a figure of the embedded video can be cut from.
+MARK = "demo, not Argoverse-HD"
+
+
+def mark(record: StreamingRecord) -> str:
+    """Why the figures are no benchmark's; empty for a video of the user's, which its caption names."""
+    return MARK if record.video.embedded else ""
+
+
+def streaming_grid(record: StreamingRecord) -> Grid:
+    """One row per arm: latency, AP, and streaming AP in every way of playing, at the record's frame rate."""
+    fps = record.conditions.fps
+    note = f" ({mark(record)})" if mark(record) else ""
+    group, age = f"sAP (%) at {fps:g} fps{note}", f"plain, at {fps:g} fps"
+    columns = (
+        Column("", "Arm", "l"), Column("Latency (ms)", "median"), Column("Latency (ms)", "95th percentile"),
+        Column("", f"AP (%){note}"), *(Column(group, VARIANT_NAMES[v]) for v in VARIANTS),
+        Column(age, "frames old"), Column(age, "processed"),
+    )  # fmt: skip
+    return Grid(columns, tuple(_row(arm, fps) for arm in record.arms))
+
+
+def _row(arm: StreamArm, fps: float) -> tuple[Cell, ...]:
+    streams = [arm.stream(fps, variant) for variant in VARIANTS]
+    plain = streams[0]
+    total = plain.frames if plain else 0
+    return (
+        Cell(arm.label, kind="label"),
+        Cell(f"{arm.latency_ms.median:.1f}"),
+        Cell(f"{arm.latency_ms.p95:.1f}"),
+        Cell(_percent(arm.ap)),
+        *(Cell(_percent(stream.ap if stream else None)) for stream in streams),
+        Cell(_age(plain)),
+        Cell(f"{plain.processed} of {total}" if plain else NOTHING),
+    )
+
+
+def overtaking_grid(record: StreamingRecord, variant: tuple[bool, bool]) -> Grid | None:
+    """Every change of the lead over the frame rates of a record; None where there is none."""
+    changes = overtakings(record, variant)
+    if not changes:
+        return None
+    labels = {arm.name: arm.label for arm in record.arms}
+    note = f" ({mark(record)})" if mark(record) else ""
+    columns = (
+        Column("", "Ahead before", "l"), Column("", "Ahead after", "l"), Column("", "Between (fps)"),
+        Column("", f"Largest lead after (sAP){note}"),
+    )  # fmt: skip
+    rows = tuple(
+        (
+            Cell(labels[c.before], kind="label"), Cell(labels[c.after], kind="label"),
+            Cell(f"{'AP' if c.low is None else format(c.low, 'g')} and {c.high:g}"), Cell(f"{c.lead:.1f}"),
+        )
+        for c in changes
+    )  # fmt: skip
+    return Grid(columns, rows)
+
+
+def overtaking_sentence(record: StreamingRecord, variant: tuple[bool, bool]) -> str:
+    """What the table leaves out: pairs whose order never changes."""
+    rates = record.conditions.swept
+    number = pairs_without(record, variant)
+    some = overtakings(record, variant)
+    over = f"at every rate that was tried ({', '.join(f'{r:g}' for r in rates)} fps), and by AP"
+    if not some:
+        return f"No arm overtakes another ({VARIANT_NAMES[variant]}): the order is the same {over}."
+    name = VARIANT_NAMES[variant].capitalize()
+    return f"{name}: of {counted(number, 'other pair')} the order is the same {over}."
+
+
+def streaming_caption(record: StreamingRecord) -> Caption:
+    """Everything a reader must know about the figures."""
+    video, c = record.video, record.conditions
+    sources = dict.fromkeys(arm.source for arm in record.arms)
+    warning = (
+        f"{MARK.upper()}: the video shows drawn shapes; its figures compare with no other video's."
+        if video.embedded
+        else ""
+    )
+    busy = c.others_load
+    sentences = (
+        f"Video: {video.name} (annotations' SHA-256 {video.sha256[:12]}), "
+        f"{counted(video.sequences, 'sequence')}, {counted(video.frames, 'frame')}, "
+        f"{counted(video.objects, 'object')} of {counted(len(video.classes), 'class')}.",
+        "sAP is COCO's AP of what the detector had said by the moment at which each frame comes; AP that of "
+        "every frame with its own detections. One video, no seeds: differences get no word.",
+        f"Latency: {'; '.join(SOURCES[s] for s in sources)}; on {c.hardware}, "
+        f"{c.dtype}, batch 1, {counted(c.threads, 'thread')}; drawn with seed {c.seed}.",
+        f"Other processes kept {busy:.1f} cores busy meanwhile: latencies are too high by an unknown amount."
+        if busy is not None and busy >= BUSY and "constant" not in sources
+        else "",
+        f"Detections from confidence {c.confidence:g} on, NMS at IoU {c.nms_iou:g}. Forecasts take no time. "
+        "Frames old: how old the answer is on average. Processed: frames that were detected on.",
+        f"Code: {c.commit}." if c.commit else "",
+    )
+    return Caption(f"AP and streaming AP on {video.name}", warning, tuple(filter(None, sentences)))
+
+
+def stamp(record: StreamingRecord) -> str:
+    """Conditions in a picture itself."""
+    c = record.conditions
+    where = f"latency on {c.hardware}, {c.dtype}, {counted(c.threads, 'thread')}"
+    return f"{record.video.name}, {record.video.frames} frames; {where}"
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1f}"
+
+
+def _age(stream: Stream | None) -> str:
+    return NOTHING if stream is None or stream.mean_age is None else f"{stream.mean_age:.2f}"

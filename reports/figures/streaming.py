@@ -67,7 +67,7 @@ def _against_latency(axes: Axes, record: StreamingRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(*from_zero(axes))
     axes.set_xlabel("latency, median (ms)")
-    axes.set_ylabel("AP (%)")
+    axes.set_ylabel(_axis("AP (%)", record))
     kinds = [
         Line2D([], [], color=INK, marker="_", linestyle="", markersize=7, label="AP, no stream"),
         Line2D([], [], color=INK, marker="o", linestyle="", label=f"sAP at {fps:g} fps"),
@@ -93,8 +93,12 @@ def _against_rate(axes: Axes, record: StreamingRecord) -> None:
     axes.tick_params(axis="x", labelrotation=45)
     axes.set_ylim(*from_zero(axes))
     axes.set_xlabel("frame rate (fps)")
-    axes.set_ylabel("sAP, plain (%)")
+    axes.set_ylabel(_axis("sAP, plain (%)", record))
     watermark(axes, mark(record), size=13)
+
+
+def _axis(quantity: str, record: StreamingRecord) -> str:
+    return f"{quantity}\n{mark(record)}".rstrip()
 
 
 def _ap(arm: StreamArm, fps: float, variant: tuple[bool, bool]) -> float | None:

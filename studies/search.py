@@ -201,7 +201,7 @@ def _step(folder: Path) -> int:
 
 def _one_step(folder: Path, given: SearchRecord | None, site: Site, url: str, as_json: bool) -> int:
     """A step on a cluster; the report when it was the last one."""
-    from studies.searching.cluster import Cluster
+    from studies.searching.cluster import TYPE, Cluster
     from studies.searching.controller import step
 
     known = given or read_search(folder)
@@ -213,9 +213,7 @@ def _one_step(folder: Path, given: SearchRecord | None, site: Site, url: str, as
     for sentence in done.said:
         log.info("%s", sentence)
     _tell(folder, done.record, how, as_json)
-    return (
-        FAILED if any("on a login node type" in sentence for sentence in done.said) else _status(done.record)
-    )
+    return FAILED if any(sentence.startswith(TYPE) for sentence in done.said) else _status(done.record)
 
 
 def _here(
@@ -241,7 +239,7 @@ def _here(
         try:
             record = _one(step(folder, launcher, url, given), told)
             while not stop() and record.phase != "finished" and not (once and not launcher.busy):
-                launcher.wait(stop)
+                launcher.wait(stop, record)
                 if not stop():
                     record = _one(step(folder, launcher, url, None, start=not once), told)
         finally:
@@ -278,7 +276,10 @@ def _tell(folder: Path, record: SearchRecord, how: argparse.Namespace, as_json: 
     if record.phase == "finished" and not how.no_report:
         from studies.searching.importances import update_importances
 
-        update_importances(folder)
+        try:
+            update_importances(folder)
+        except (ValueError, OSError) as error:
+            log.warning("importances not computed: %s", error)
         made = make_report(folder.parent, record.name, how.tracking)
     if as_json:
         say(json.dumps(to_json(record), indent=1))

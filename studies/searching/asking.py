@@ -122,7 +122,10 @@ def share(space: Space) -> int:
 def _study(space: Space, trials: Sequence[Trial], sampler: Any, pruner: Any = None) -> optuna.study.Study:
     import optuna
 
-    study = optuna.create_study(directions=directions(space), sampler=sampler, pruner=pruner)
+    # Hyperband draws a trial's bracket from the study's name.
+    study = optuna.create_study(
+        study_name="search", directions=directions(space), sampler=sampler, pruner=pruner
+    )
     study.add_trials(in_sequence(space, trials))
     return study
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from roadmap.planned import read_planned
@@ -20,8 +21,10 @@ from slurm.submission import Submission, Task, read_submissions
 from slurm.submit import submit
 from studies.searching.folders import Look, Seen
 
-#: So often a run is submitted that leaves the queue without a result before it counts as failed.
+#: So often in a row a run leaves the queue without a result and without progress before it counts as failed.
 SUBMISSIONS = 3
+#: What begins the sentence that says what to type where a step could not submit.
+TYPE = "on a login node type:"
 #: Seconds between two looks of a pruner at what the runs have recorded.
 LOOK_EVERY = 300.0
 
@@ -41,6 +44,11 @@ class Cluster:
     ) -> None:
         self._folder, self._site, self._arguments, self._how = folder.absolute(), site, arguments, how
 
+    @property
+    def _next(self) -> tuple[str, ...]:
+        """What follows the interpreter to take the next step."""
+        return ("-m", "studies.search", "--step", str(self._folder))
+
     def look(self, record: SearchRecord) -> Look:
         """By our records, then by the queue and accounting."""
         rows = {row.run: row for row in overview(record.name, self._folder.parent).runs}
@@ -54,13 +62,22 @@ class Cluster:
 
     def start(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
         """Submit runs as an array, and the next step; what to type where Slurm takes it not from here."""
-        again = f"python -m studies.search --step {self._folder}"
+        said: list[str] = []
         try:
-            said = self._submitted(record, runs) if runs else []
+            try:
+                said += self._submitted(record, runs) if runs else []
+            except SlurmError as error:  # the account has as many as it may have: the next step tries again
+                if not error.too_many_jobs:
+                    raise
+                said.append(f"{counted(len(runs), 'run')} must wait: {error}")
             if record.phase != "finished":
                 self._follow(record)
         except SlurmError as error:
-            return [f"Slurm takes no jobs from here: {error}", f"on a login node type: {again}"]
+            room = "; a smaller --at-once leaves room for the next step's" if error.too_many_jobs else ""
+            said += [
+                f"Slurm takes no jobs from here: {error}{room}",
+                f"{TYPE} python -m studies.search --step {self._folder}",
+            ]
         return said
 
     def _submitted(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
@@ -78,6 +95,8 @@ class Cluster:
             freeze=bool(getattr(self._how, "freeze", False)) and not earlier,
             code=code if code and Path(code).is_dir() else "",
         )
+        for each in outcome.submissions:  # what retry submits behind the runs that it takes up again
+            replace(each, report=self._next).save()
         sent = [f"submitted {counted(len(s.tasks), 'run')} as job {s.job}" for s in outcome.submissions]
         return [*sent, *outcome.notes]
 
@@ -85,8 +104,20 @@ class Cluster:
         after = 0.0
         if record.space.pruner != "none" and record.phase == "searching":
             after = float(getattr(self._how, "look_every", None) or LOOK_EVERY)
-        command = ("-m", "studies.search", "--step", str(self._folder))
-        follow(record.name, self._folder.parent, command, Surroundings.here(), after)
+        follow(record.name, self._folder.parent, self._next, Surroundings.here(), after)
+
+
+def _in_vain(run: str, submissions: Sequence[Submission]) -> int:
+    """How often in a row a run was submitted and made no progress."""
+    times = 0
+    for each in reversed(submissions):
+        index = each.index_of(run)
+        if index is None:
+            continue
+        if any(event.event == "progress" for event in each.history(index)):
+            break
+        times += 1
+    return times
 
 
 def _seen(row: RunStatus, submissions: Sequence[Submission]) -> Seen:
@@ -96,11 +127,10 @@ def _seen(row: RunStatus, submissions: Sequence[Submission]) -> Seen:
     if row.state in ("planned", "waiting"):
         return Seen("waiting")
     if row.state in MISSING_STATES:
-        times = sum(each.index_of(row.run) is not None for each in submissions)
-        if times < SUBMISSIONS:
+        if (times := _in_vain(row.run, submissions)) < SUBMISSIONS:
             return Seen("waiting")
-        again = "python -m slurm retry brings it back"
-        return Seen("failed", f"{row.state} after {times} submissions: {row.last_end}; {again}")
+        how = f"{row.state}, {times} submissions in a row without progress"
+        return Seen("failed", f"{how}: {row.last_end}; python -m slurm retry brings it back")
     if row.state in ("failed", "cancelled"):
         how = row.last_end or "by nobody knows whom"
         return Seen("failed", how if how.startswith(row.state) else f"{row.state}: {how}")

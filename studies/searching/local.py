@@ -16,9 +16,9 @@ from studies.attempt.share import job_environment
 from studies.command.parallel import Job, announce, start_job
 from studies.searching.folders import Look, Seen
 
-#: Seconds between two looks at the processes, and at what they have recorded.
-_POLL, _PACE = 0.2, 5.0
-#: So often a run is started that ends without a word before it counts as failed.
+#: Seconds between two looks at our processes; and at what is recorded, by a pruner and by others.
+_POLL, _PRUNER, _OTHERS = 0.2, 5.0, 60.0
+#: So often in a row a run ends without a word and without a new epoch before it counts as failed.
 STARTS = 3
 
 
@@ -27,6 +27,7 @@ class _Running:
     job: Job
     slot: int
     process: subprocess.Popen[bytes]
+    epochs: int
 
 
 class Local:
@@ -54,7 +55,7 @@ class Local:
             if run in self._running or RunFolder(self._runs / run).is_locked():
                 return Seen("running", busy=True)
             if self._vain[run] >= STARTS:
-                return Seen("failed", f"ended {STARTS} times without a result; see its console.txt")
+                return Seen("failed", f"ended {STARTS} times without a new epoch; see its console.txt")
             return Seen("waiting")
 
         return seen
@@ -67,18 +68,21 @@ class Local:
             folder = RunFolder(self._runs / run)
             job = Job(folder, self._arguments(folder), 0)
             environment = job_environment(slot, record.space.at_once, self._devices)
-            self._running[run] = _Running(job, slot, start_job(job, environment))
+            epochs = len(folder.metrics())
+            self._running[run] = _Running(job, slot, start_job(job, environment), epochs)
         return []
 
-    def wait(self, should_stop: Callable[[], bool], pace: float = _PACE) -> None:
-        """Until a process of ours has ended, or it is time to look at what they have recorded."""
-        end = time.monotonic() + pace
+    def wait(self, should_stop: Callable[[], bool], record: SearchRecord) -> None:
+        """Until a process of ours has ended, or it is time to look at what is recorded."""
+        end = time.monotonic() + (_OTHERS if record.space.pruner == "none" else _PRUNER)
         while not should_stop() and time.monotonic() < end:
             over = [run for run, one in self._running.items() if one.process.poll() is not None]
             for run in over:
                 one = self._running.pop(run)
                 announce(one.job, one.process.returncode)
-                if one.job.folder.state() in ("interrupted", "planned"):
+                if len(one.job.folder.metrics()) > one.epochs:
+                    del self._vain[run]
+                elif one.job.folder.state() in ("interrupted", "planned"):
                     self._vain[run] += 1
             if over:
                 return

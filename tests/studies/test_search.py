@@ -309,20 +309,26 @@ def metrics(folder: Path, run: str, ap: float) -> None:
     append_line(RunFolder(folder.parent / run).path / "metrics.jsonl", {"epoch": 1, "AP": ap})
 
 
-def test_hyperband_stops_the_worst_and_remembers_its_rungs() -> None:
+def test_hyperband_stops_the_worst_remembers_its_rungs_and_keeps_its_brackets() -> None:
     space = replace(new_search().space, pruner="hyperband")
-    trials = [
-        Trial(n, "simota", f"t{n}", next_point(space, [], n)[0], "running", intermediate=((1, 10.0 - n),))
-        for n in range(9)
-    ]
-    stopped = []
-    for place in range(9):
-        stop, notes = worth_stopping(space, trials, place, 1, 1)
-        trials[place] = replace(trials[place], notes=notes)
-        stopped.append(stop)
-    assert stopped[0] is False
-    assert stopped[-1] is True
-    assert any("completed_rung_0" in trial.notes for trial in trials)
+
+    def looked_at() -> list[tuple[bool, dict[str, Any]]]:
+        points = [next_point(space, [], n)[0] for n in range(9)]
+        trials = [
+            Trial(n, "simota", f"t{n}", point, "running", intermediate=((9, 10.0 - n),))
+            for n, point in enumerate(points)
+        ]
+        found = []
+        for place in range(9):
+            stop, notes = worth_stopping(space, trials, place, 9, 1)
+            trials[place] = replace(trials[place], notes=notes)
+            found.append((stop, notes))
+        return found
+
+    first = looked_at()
+    assert first == looked_at()
+    assert {stop for stop, _ in first} == {True, False}
+    assert any("completed_rung_0" in notes for _, notes in first)
 
 
 def test_several_stages_get_the_same_budget(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from roadmap.record import RunFolder
 from roadmap.search import SearchRecord
+from slurm import steer
 from slurm.site import Site
 from slurm.submission import Submission, read_submissions
 from studies.searching.cluster import Cluster
@@ -88,8 +89,41 @@ def test_a_trial_that_never_gets_anywhere_is_given_up(fake: FakeSlurm, folder: P
         queue(fake, read_submissions(folder.parent)[-1], "NODE_FAIL")
     (trial,) = take(folder).record.trials
     assert trial.state == "failed"
-    assert "node-fail after 3 submissions" in trial.reason
+    assert "node-fail, 3 submissions in a row without progress" in trial.reason
     assert "python -m slurm retry brings it back" in trial.reason
+
+
+def test_a_trial_that_gets_on_is_never_given_up(fake: FakeSlurm, folder: Path) -> None:
+    """A cluster that preempts by cancelling requeues nothing: every time it is submitted again."""
+    for _ in range(5):
+        done = take(folder, new_search(trials=1, at_once=1))
+        assert [trial.state for trial in done.record.trials] == ["waiting"]
+        sent = read_submissions(folder.parent)[-1]
+        sent.history_file(0).write_text(f"2026-01-01T00:00:00Z\t{sent.job}_0\tn\t0\tprogress\t75\t\n")
+        queue(fake, sent, "PREEMPTED")
+    assert len(read_submissions(folder.parent)) == 5
+
+
+def test_retry_takes_up_a_cancelled_trial_and_a_step_follows(fake: FakeSlurm, folder: Path) -> None:
+    take(folder, new_search(trials=2))
+    (sent,) = read_submissions(folder.parent)
+    queue(fake, sent, "CANCELLED", "RUNNING")
+    assert [trial.state for trial in take(folder).record.trials] == ["failed", "running"]
+    outcome, _ = steer.again("resubmit", "bench", folder.parent)
+    assert outcome is None
+    outcome, _ = steer.again("retry", "bench", folder.parent)
+    assert outcome is not None
+    assert outcome.submission is not None
+    assert [task.arm for task in outcome.submission.tasks] == ["trial-0000"]
+    assert f"studies.search --step {folder}" in outcome.scripts["report.sh"]
+
+
+def test_an_account_that_is_full_is_asked_again_by_the_next_step(fake: FakeSlurm, folder: Path) -> None:
+    fake.answer("sbatch", err="error: AssocMaxSubmitJobLimit\n", status=1)
+    said = take(folder, new_search()).said
+    assert "2 runs must wait" in said[0]
+    fake.answer("sbatch")
+    assert take(folder).said == ("submitted 2 runs as job 101",)
 
 
 def test_a_silent_slurm_makes_nobody_dead(fake: FakeSlurm, folder: Path) -> None:

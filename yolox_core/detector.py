@@ -63,7 +63,8 @@ class Detector(nn.Module):
         """Prediction of every prior, and the priors."""
         levels = self.neck(self.backbone(images))
         raw: RawOutput = self.head(levels)
-        priors = self.priors(tuple((x.shape[-2], x.shape[-1]) for x in levels), images.device)
+        grid = tuple((int(x.shape[-2]), int(x.shape[-1])) for x in levels)  # tensors where it is traced
+        priors = self.priors(grid, images.device)
         offsets = self.coding.offsets(raw.boxes)
         one_to_one = self.one_to_one_head(raw.features) if self.one_to_one_head is not None else None
         boxes = self.coding.decode(offsets, priors)

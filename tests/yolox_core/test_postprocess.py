@@ -213,7 +213,7 @@ def test_a_box_that_is_not_finite_spoils_no_other_image(how: Any) -> None:
 @pytest.mark.parametrize("images", [2, 16])
 @pytest.mark.parametrize(
     ("how", "where"),
-    [(NMS(), "suppression.py:suppress_at_once"), (TopK(), "postprocess.py:__call__")],
+    [(NMS(), "suppression.py:suppress_at_once"), (TopK(), "postprocess.py:choose")],
     ids=["nms", "top-k"],
 )
 def test_the_host_waits_once_for_a_batch(how: NMS | TopK, where: str, images: int) -> None:

@@ -16,12 +16,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from yolox_core.augmentation.letterbox import letterbox
 from yolox_core.data.coco import ImageError
-from yolox_core.detector import Detector
 from yolox_core.evaluation.coco_engines import METRICS, choose_engine, summarise
 from yolox_core.evaluation.coco_ground_truth import load_ground_truth
 from yolox_core.evaluation.detections import Detections, merge, shard
@@ -51,6 +51,14 @@ class Images(Protocol):
         """(H, W, 3) BGR."""
 
 
+class Detects(Protocol):
+    """A :class:`yolox_core.detector.Detector`, or an engine in its place."""
+
+    def detect(
+        self, images: Float[Tensor, "B 3 S S"], confidence: float, nms_iou: float
+    ) -> list[ImageDetections]: ...
+
+
 def coco_metrics(
     annotation_file: Path | str,
     detections: Detections,
@@ -75,7 +83,7 @@ def coco_metrics(
 
 
 def collect_detections(
-    detector: Detector,
+    detector: Detects,
     dataset: Images,
     image_size: int,
     confidence: float,
@@ -194,7 +202,10 @@ def _read_batches(
 
 
 @contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+def _evaluation_mode(module: object) -> Iterator[None]:
+    if not isinstance(module, nn.Module):  # an engine knows no other
+        yield
+        return
     training = module.training
     module.eval()
     try:

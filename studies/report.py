@@ -39,12 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(ValueError):  # the report says what is wrong
         options.study = options.study or only_study(options.runs)
     if options.study is not None and (options.runs / options.study / SEARCH).exists():
-        from studies.searching.importances import update_importances  # Optuna: only for a search
+        from studies.searching.importances import refresh  # Optuna: only for a search
 
-        try:
-            update_importances(options.runs / options.study)
-        except (ValueError, OSError) as error:
-            print(f"warning: importances not computed: {error}", file=sys.stderr)
+        if trouble := refresh(options.runs / options.study):
+            print(f"warning: {trouble}", file=sys.stderr)
     status = build_and_show(options)
     if options.study is None:
         return status

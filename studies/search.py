@@ -274,12 +274,10 @@ def _tell(folder: Path, record: SearchRecord, how: argparse.Namespace, as_json: 
     """Where the search is; at its end the report too."""
     made = None
     if record.phase == "finished" and not how.no_report:
-        from studies.searching.importances import update_importances
+        from studies.searching.importances import refresh
 
-        try:
-            update_importances(folder)
-        except (ValueError, OSError) as error:
-            log.warning("importances not computed: %s", error)
+        if problem := refresh(folder):
+            log.warning("%s", problem)
         made = make_report(folder.parent, record.name, how.tracking)
     if as_json:
         say(json.dumps(to_json(record), indent=1))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from roadmap.importances import Importance, Importances, write_importances
-from roadmap.search import Parameter, SearchRecord, Trial, read_search
+from roadmap.search import SearchRecord, Space, Trial, read_search
+from studies.searching.asking import as_optuna
 
 if TYPE_CHECKING:
-    import optuna
+    import numpy as np
 
 METHOD = (
     "PED-ANOVA: how far the best quarter's values of a setting are from all trials'; bars: its share of all "
@@ -36,12 +36,25 @@ def update_importances(folder: Path) -> Importances | None:
     """Write importances.json of the search in ``folder`` (``runs/<search>``) and return it; None where the
     folder is of no search.
     """
+    import numpy as np
+
     record = read_search(folder)
     if record is None:
         return None
     found = compute(record, np.random.default_rng(record.space.seed))
     write_importances(folder, found)
     return found
+
+
+def refresh(folder: Path) -> str:
+    """Before a report of the study in ``folder``: :func:`update_importances`; what is wrong, empty where
+    nothing is. The report is made all the same.
+    """
+    try:
+        update_importances(folder)
+    except (ValueError, OSError) as error:
+        return f"importances not computed: {error}"
+    return ""
 
 
 def compute(record: SearchRecord, rng: np.random.Generator, shuffles: int = _SHUFFLES) -> Importances:
@@ -58,75 +71,44 @@ def compute(record: SearchRecord, rng: np.random.Generator, shuffles: int = _SHU
             sign = -1.0 if objective.direction == "up" else 1.0
             losses = [sign * t.values[place] for t in finished if t.values is not None]
             losses += [max(losses) + 1.0] * len(stopped)
-            shares = _shares(record.space.parameters, [*finished, *stopped], losses, rng, shuffles)
+            shares = _shares(record.space, [*finished, *stopped], losses, rng, shuffles)
             found += [Importance(base.name, objective.name, key, *pair) for key, pair in shares.items()]
     return Importances(METHOD, trials, tuple(found))
 
 
 def _shares(
-    parameters: Sequence[Parameter],
+    space: Space,
     trials: Sequence[Trial],
     losses: Sequence[float],
     rng: np.random.Generator,
     shuffles: int,
 ) -> dict[str, tuple[float, float]]:
     """(share, what chance gives) by setting; nothing where no setting decides anything."""
-    values = _measure(parameters, trials, losses)
+    import numpy as np
+
+    values = _measure(space, trials, losses)
     total = math.fsum(values.values())
     if not total > 0:
         return {}
-    dealt = [_measure(parameters, trials, rng.permutation(losses)) for _ in range(shuffles)]
+    dealt = [_measure(space, trials, rng.permutation(losses)) for _ in range(shuffles)]
     return {
         key: (value / total, float(np.percentile([each[key] for each in dealt], _CHANCE)) / total)
         for key, value in values.items()
     }
 
 
-def _measure(
-    parameters: Sequence[Parameter], trials: Sequence[Trial], losses: Sequence[float] | np.ndarray[Any, Any]
-) -> dict[str, float]:
+def _measure(space: Space, trials: Sequence[Trial], losses: Iterable[float]) -> dict[str, float]:
     """PED-ANOVA of each setting, not normalised."""
     import optuna
 
-    distributions = {p.key: _distribution(p) for p in parameters}
-    rows = [
-        optuna.trial.create_trial(
-            params={p.key: _value(p, trial.parameters[p.key]) for p in parameters},
-            distributions=distributions,
-            value=float(loss),
-        )
+    ended = [
+        replace(trial, state="finished", values=(float(loss),), intermediate=(), notes={})
         for trial, loss in zip(trials, losses, strict=True)
     ]
-    study = _in_memory(rows)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="minimize")
+    study.add_trials([as_optuna(space, trial) for trial in ended])
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of ``normalize``
         return optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
-
-
-def _in_memory(rows: Sequence[optuna.trial.FrozenTrial]) -> optuna.Study:
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study(direction="minimize")
-        study.add_trials(rows)
-    finally:
-        optuna.logging.set_verbosity(level)
-    return study
-
-
-def _distribution(parameter: Parameter) -> optuna.distributions.BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if parameter.kind == "choice":  # by place: a choice may be a list
-        return CategoricalDistribution(range(len(parameter.choices)))
-    if parameter.kind == "whole":
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
-
-
-def _value(parameter: Parameter, value: Any) -> Any:
-    return parameter.choices.index(value) if parameter.kind == "choice" else value

@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow benchmarks gpu map clean
+.PHONY: help demo test test-peer test-cluster test-browser test-latex lint format types imports check peer mlflow optuna benchmarks gpu map clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,13 @@ $(PEER)/installed: $(VENV)/dev tools/install-peer.sh
 
 mlflow: $(VENV)/runtime  ## start an MLflow server on localhost over the project's store
 	$(BIN)/python -m studies.mirror.server --runs $(RUNS)
+
+$(VENV)/dashboard: $(VENV)/runtime
+	@PYTHON="$(PYTHON)" sh tools/install.sh "$(VENV)" dashboard
+	@touch $@
+
+optuna: $(VENV)/dashboard  ## open optuna-dashboard on localhost over a search; SEARCH=name where there are several
+	$(BIN)/python -m studies.dashboard --runs $(RUNS) $(if $(SEARCH),--study $(SEARCH))
 
 benchmarks: $(VENV)/dev $(PEER)/installed  ## time ours against the official code
 	$(BIN)/python -m benchmarks

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set up a virtual environment with pinned packages: install.sh FOLDER runtime|dev
+# Set up a virtual environment with pinned packages: install.sh FOLDER runtime|dev|dashboard
 set -eu
 venv=$1
 set=$2
@@ -16,7 +16,7 @@ if [ ! -x "$venv/bin/pip" ]; then
         exit 1
     }
 fi
-if [ "$set" = dev ]; then what='.[dev]'; else what=.; fi
+if [ "$set" = runtime ]; then what=.; else what=".[$set]"; fi
 echo "installing $what with the versions of constraints.txt into $venv (several GB the first time)"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e "$what"
 

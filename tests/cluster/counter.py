@@ -45,6 +45,10 @@ class Stopped(Exception):
     """A signal asked to stop."""
 
 
+class Ordered(Exception):
+    """A search left word to stop for good."""
+
+
 class Counter:
     """One attempt at a run."""
 
@@ -60,7 +64,7 @@ class Counter:
 
     def carry_out(self) -> int:
         """FINISHED 0, FAILED 1, LOCKED 73 or INTERRUPTED 75, as the runner."""
-        if self.folder.result() is not None:
+        if self.folder.result() is not None or self.folder.state() == "stopped":
             return 0
         if os.environ.get("SLURM_PROCID", "0") != "0":
             return self._attend()
@@ -87,6 +91,9 @@ class Counter:
         except Stopped:
             self._event("end", number, reason="signal")
             return 75
+        except Ordered:
+            self._event("end", number, reason="stopped")
+            return 0
         except Exception as error:
             print(f"failed: {error}", file=sys.stderr)
             failure = {"kind": "error", "message": str(error), "attempt": number, "time": now()}
@@ -106,6 +113,9 @@ class Counter:
             if self.stop:
                 self._save(state)
                 raise Stopped
+            if self.folder.stop_order() is not None:
+                self._save(state)
+                raise Ordered
             time.sleep(self.pause)
             if self.fail and state["iteration"] == ITERATIONS + 5:
                 raise ArithmeticError("a loss that is not finite")

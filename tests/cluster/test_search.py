@@ -6,17 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from roadmap.protocols import SMOKE
 from roadmap.record import RunFolder
 from roadmap.search import SearchRecord, ranked, read_search
+from roadmap.search_space import space_of
+from roadmap.settings import with_settings
+from roadmap.stages import stage_recipe
+from slurm import steer
+from studies.searching.asking import next_point
 from tests.cluster.laboratory import ROOT, Laboratory
 from tests.cluster.registry import drill, names
 from tests.cluster.trial import SITECUSTOMIZE
-from tests.studies.search_bench import Bench
+from tests.studies.search_bench import DATASET, Bench, hill
 
 SPACE = """
 summary = "a search on a cluster"
@@ -31,6 +38,16 @@ fresh_seeds = 1
 [training]
 learning_rate = {low = 1e-3, high = 1e-1, log = true}
 weight_decay = {low = 1e-5, high = 1e-2, log = true}
+"""
+
+PRUNED = """
+sampler = "random"
+pruner = "median"
+trials = 8
+at_once = 8
+best = 0
+training.learning_rate = {low = 1e-3, high = 1e-1, log = true}
+training.weight_decay = {low = 1e-5, high = 1e-2, log = true}
 """
 
 #: kill -9 of a step at its third write.
@@ -53,8 +70,8 @@ def a_search_that_everything_happens_to(lab: Laboratory) -> None:
     own = lab.beside("search")
     own.runs.mkdir()
     folder = own.runs / "space"
-    start = _command(own)
-    (own.runs / "hold").touch()  # no trial ends before what comes next has reached it
+    start = _command(own, SPACE)
+    (own.runs / "hold").write_text("100")  # no trial ends before what comes next has reached it
     both = [_python(own, *start) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
     first, second, *_ = _record(folder).trials
@@ -87,12 +104,38 @@ def _as_undisturbed(lab: Laboratory, found: SearchRecord, folder: Path) -> None:
     assert (folder / "optuna.db").exists()
 
 
-def _command(lab: Laboratory) -> tuple[str, ...]:
+@drill
+def a_search_that_prunes(lab: Laboratory) -> None:
+    """Steps come by the clock; what is below the median is stopped, and retry leaves it alone."""
+    own = lab.beside("pruned")
+    own.runs.mkdir()
+    folder = own.runs / "space"
+    space = space_of(tomllib.loads(PRUNED))
+    points = [next_point(space, [], number)[0] for number in range(8)]
+    recipe = stage_recipe("simota", SMOKE, DATASET)
+    figures = sorted(hill(with_settings(recipe, tuple(point.items()))) for point in points)
+    (own.runs / "hold").write_text(str(figures[3]))  # the three worst go no further than an epoch
+    assert _python(own, *_command(own, PRUNED), "--look-every", "2").wait(120) == 0
+    own.wait("space", lambda: _record(folder).phase == "finished", "the end of the search", 400)
+    own.wait_until_over("space")
+    trials = _record(folder).trials
+    assert sorted(trial.state for trial in trials) == ["finished"] * 5 + ["stopped"] * 3
+    stopped = next(trial for trial in trials if trial.state == "stopped")
+    assert stopped.reason.startswith("pruned at epoch 1 of 3 with AP")
+    run = RunFolder(own.runs / stopped.run)
+    assert run.checkpoints.is_dir()
+    row = next(row for row in own.overview("space").runs if row.run == run.name)
+    assert (row.state, row.last_end) == ("stopped", stopped.reason)
+    for command in ("retry", "resubmit"):
+        assert steer.again(command, "space", own.runs) == (None, ())
+
+
+def _command(lab: Laboratory, space: str) -> tuple[str, ...]:
     """The search's command line, on a site whose jobs count instead of training."""
     stub = lab.runs / "stub"
     stub.mkdir()
     (stub / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    (lab.runs / "space.toml").write_text(SPACE)
+    (lab.runs / "space.toml").write_text(space)
     profile = lab.runs / "site.toml"
     profile.write_text(
         'partition = "batch"\ntime_limit = "10:00"\nsignal_lead = 20\n[variables]\nOMP_NUM_THREADS = "1"\n'

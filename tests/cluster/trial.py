@@ -29,17 +29,23 @@ if sys.orig_argv[1:3] == ["-m", "studies.run"]:
 
 
 class TrialCounter(Counter):
-    """A planned run, counted to its end; it waits behind an epoch while there is a file ``hold`` beside the
-    studies.
+    """A planned run, counted to its end. While there is a file ``hold`` beside the studies, one with less
+    than the AP that the file says waits behind its epochs.
     """
-
-    def _end_epoch(self, state: dict[str, Any]) -> None:
-        super()._end_epoch(state)
-        while (self.folder.path.parents[1] / "hold").exists() and not self.stop:
-            time.sleep(0.05)
 
     def figure(self, state: dict[str, Any]) -> float:
         return hill(self.run.recipe)
+
+    def _end_epoch(self, state: dict[str, Any]) -> None:
+        super()._end_epoch(state)
+        while self._held() and not self.stop and self.folder.stop_order() is None:
+            time.sleep(0.05)
+
+    def _held(self) -> bool:
+        try:
+            return hill(self.run.recipe) < float((self.folder.path.parents[1] / "hold").read_text())
+        except FileNotFoundError:
+            return False
 
 
 def main(words: Sequence[str]) -> int:

@@ -25,6 +25,11 @@ COMMANDS = {
     "studies.attribution": (["--only", "fraction", "--embedded", "--dry-run", "--launcher", "local"],),
     "studies.heads": (["--list"],),
     "studies.scaling": (["--list"],),
+    "studies.search": (
+        ["--help"],
+        ["--list"],
+        ["simota-lr", "--embedded", "--dry-run", "--launcher", "local"],
+    ),
     "studies.run": (["--help"], ["--on", "simota", "--embedded", "--dry-run", "--launcher", "local"]),
     "studies.profile": (["--help"],),
     "studies.check_data": (["--help"],),

@@ -340,6 +340,20 @@ def test_several_stages_get_the_same_budget(folder: Path) -> None:
     assert points(record)[0] == points(record)[1]  # the same first point on both: the seed is the same
 
 
+def test_two_objectives_end_with_a_front_and_some_of_it_again(folder: Path) -> None:
+    """Wider is better and dearer, so every width is on the front."""
+    width = Parameter("model.width", "choice", choices=(0.125, 0.25, 0.375, 0.5, 0.625))
+    bench = Bench(folder.parent, lambda recipe, seed: 50.0 * recipe.model.width)
+    wanted = (Objective("AP", "up"), Objective("training_flops", "down"))
+    url = f"sqlite:///{folder}/optuna.db"
+    changes = {"parameters": (width,), "objectives": wanted, "sampler": "nsga2", "trials": 16, "best": 2}
+    record = bench.steps(folder, new_search(**changes, fresh_seeds=1), storage=url)
+    assert {trial.parameters["model.width"] for trial in record.trials} == set(width.choices)
+    ends = [each.values[0] for each in record.confirmations if each.rank and each.values]
+    assert ends == [50 * 0.625, 50 * 0.125]
+    assert stored(url) == [trial.values for trial in record.trials]
+
+
 def test_a_storage_that_fails_is_said_and_stops_nothing(folder: Path, tmp_path: Path) -> None:
     bench = Bench(folder.parent)
     url = f"sqlite:///{tmp_path}/no/such/folder/x.db"

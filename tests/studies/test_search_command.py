@@ -96,7 +96,7 @@ def test_a_search_here_survives_what_happens_to_it(
     runs, space, data = tmp_path / "runs", tmp_path / "mine.toml", make_data(tmp_path / "data")
     space.write_text(SPACE)
     runs.mkdir()
-    (runs / "hold").touch()
+    (runs / "hold").write_text("100")
     words = [str(space), "--data", str(data), "--protocol", "smoke", "--launcher", "local"]
     words += ["--runs", str(runs), "--tracking", "off", "--no-report", "--storage", "off"]
 

@@ -21,12 +21,12 @@ def mark(record: StreamingRecord) -> str:
 def streaming_grid(record: StreamingRecord) -> Grid:
     """One row per arm: latency, AP, and streaming AP in every way of playing, at the record's frame rate."""
     fps = record.conditions.fps
-    note = f" ({mark(record)})" if mark(record) else ""
-    group, age = f"sAP (%) at {fps:g} fps{note}", f"plain, at {fps:g} fps"
+    group = ", ".join(filter(None, (f"AP, and sAP at {fps:g} fps (%)", mark(record))))
+    streams = ("sAP", "+ Kalman", "+ dynamic", "+ both")
     columns = (
-        Column("", "Arm", "l"), Column("Latency (ms)", "median"), Column("Latency (ms)", "95th percentile"),
-        Column("", f"AP (%){note}"), *(Column(group, VARIANT_NAMES[v]) for v in VARIANTS),
-        Column(age, "frames old"), Column(age, "processed"),
+        Column("", "Arm", "l"), Column("Latency (ms)", "median"), Column("Latency (ms)", "95 %"),
+        *(Column(group, title) for title in ("AP", *streams)),
+        Column("Plain stream", "frames old"), Column("Plain stream", "processed"),
     )  # fmt: skip
     return Grid(columns, tuple(_row(arm, fps) for arm in record.arms))
 
@@ -52,10 +52,9 @@ def overtaking_grid(record: StreamingRecord, variant: tuple[bool, bool]) -> Grid
     if not changes:
         return None
     labels = {arm.name: arm.label for arm in record.arms}
-    note = f" ({mark(record)})" if mark(record) else ""
     columns = (
         Column("", "Ahead before", "l"), Column("", "Ahead after", "l"), Column("", "Between (fps)"),
-        Column("", f"Largest lead after (sAP){note}"),
+        Column(mark(record), "Largest lead after (sAP)"),
     )  # fmt: skip
     rows = tuple(
         (
@@ -101,7 +100,8 @@ def streaming_caption(record: StreamingRecord) -> Caption:
         if busy is not None and busy >= BUSY and "constant" not in sources
         else "",
         f"Detections from confidence {c.confidence:g} on, NMS at IoU {c.nms_iou:g}. Forecasts take no time. "
-        "Frames old: how old the answer is on average. Processed: frames that were detected on.",
+        "Kalman: boxes moved ahead by the filter; dynamic: the dynamic schedule. Frames old: how old the "
+        "answer is on average; processed: frames that were detected on.",
         f"Code: {c.commit}." if c.commit else "",
     )
     return Caption(f"AP and streaming AP on {video.name}", warning, tuple(filter(None, sentences)))

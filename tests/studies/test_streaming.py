@@ -15,13 +15,13 @@ from roadmap.recipe import DatasetConfig, Run
 from roadmap.record import RunFolder, Spread, write_json
 from roadmap.streaming import NAME, VARIANTS, read_streaming
 from roadmap.typed import to_json
-from studies.attempt.played import find_subjects, with_latencies
-from studies.attempt.streams import judge
+from studies.attempt.played import Subject, find_subjects, with_latencies
+from studies.attempt.streams import WARMUP, Playing, judge, load_detector, play_to
 from studies.streaming import _parser, main
 from tests.roadmap.records import finish, identity_of
 from tests.studies.small_runs import small_run
 from yolox_core.build import build_detector
-from yolox_core.config import MODELS, YOLOX_INGREDIENTS
+from yolox_core.config import MODELS, YOLOX_INGREDIENTS, ModelConfig
 from yolox_core.data.moving_shapes import ANNOTATIONS, VideoSpec, ensure_moving_shapes
 from yolox_core.deploy.weights import save_official
 from yolox_core.evaluation.collect import coco_metrics
@@ -55,7 +55,9 @@ def arguments(folder: Path, weights: Path, out: Path, *more: str) -> list[str]:
 def played(folder: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a study with latencies of 50 ms."""
     out = tmp_path_factory.mktemp("played")
-    assert main(arguments(folder, weights, out, "--latency", "50", "--sweep", "15,60")) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WARMUP, "cpu", 1)
+        assert main(arguments(folder, weights, out, "--latency", "50", "--sweep", "15,60")) == 0
     return out
 
 
@@ -104,6 +106,38 @@ def test_without_latency_every_plain_stream_has_the_figures_without_a_stream(
         for name, value in stream.figures.items():
             expected = offline[name]
             assert value == (None if expected is None else pytest.approx(expected, abs=1e-9))
+
+
+def small_subject(classes: int, folder: Path) -> Subject:
+    model = ModelConfig(depth=0.1, width=0.0625, num_classes=classes)
+    torch.manual_seed(0)
+    weights = folder / f"{classes}.pth"
+    save_official(build_detector(model, YOLOX_INGREDIENTS), weights)
+    return Subject("small", "small", "", model, YOLOX_INGREDIENTS, weights, 64)
+
+
+def test_in_real_time_it_is_the_wall_clock_that_counts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much is processed is the machine's business; what is on record of it is not."""
+    monkeypatch.setitem(WARMUP, "cpu", 1)
+    playing = Playing(40.0, (40.0,), 0, "realtime", 0.0, 0.01, 0.65, torch.device("cpu"))
+    arm, dtype = play_to(small_subject(6, tmp_path), read_video(folder / ANNOTATIONS, folder), playing)
+    assert (arm.source, arm.latency_ms.samples, dtype) == ("realtime", 16, "float32")
+    assert [s.variant for s in arm.streams] == list(VARIANTS)
+    assert all(0 <= s.processed <= s.frames == 16 for s in arm.streams)
+    assert all(s.missed >= 2 for s in arm.streams)  # nothing can be known of a first frame when it comes
+
+
+def test_a_detector_of_cocos_classes_is_judged_by_the_videos_mapping(folder: Path, tmp_path: Path) -> None:
+    data = json.loads((folder / ANNOTATIONS).read_text())
+    (tmp_path / "val.json").write_text(json.dumps(data | {"coco_mapping": [6, 2, 0, 6, 5, 1, 3, 4, 6]}))
+    video = read_video(tmp_path / "val.json", folder)
+    subject = small_subject(9, tmp_path)
+    _, categories = load_detector(subject, video)
+    assert categories.tolist() == [-1, 2, 0, -1, 5, 1, 3, 4, -1]
+    with pytest.raises(ValueError, match=r"(?s)with 6 classes: .*with 80 classes"):
+        load_detector(subject, read_video(folder / ANNOTATIONS, folder))
 
 
 def noisy_truth(video: Video) -> Detections:

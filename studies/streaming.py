@@ -22,7 +22,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roadmap.stages import STAGE_NAMES
 from roadmap.streaming import NAME
@@ -30,8 +30,8 @@ from studies.attempt.played import NAMED, find_subjects, with_latencies
 from yolox_core.config import MODELS, TrainConfig
 
 if TYPE_CHECKING:
+    from roadmap.record import Latency
     from roadmap.streaming import StreamingRecord
-    from studies.attempt.played import Subject
     from yolox_core.streaming.video import Video
 
 #: Frame rates that are tried beside the video's own.
@@ -108,7 +108,10 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
     busy: float | None = others_load(before, read_clock())
     if source in ("record", "file"):
         busy = max((s.latency.others_load or 0.0 for s in subjects if s.latency), default=None)
-    hardware = describe_hardware(World(device=device))
+    here = describe_hardware(World(device=device))
+    timed = {"device": device.type, "hardware": here["name"], "dtype": dtype, "threads": here["threads"]}
+    if source in ("record", "file"):
+        timed = _timed_on([s.latency for s in subjects if s.latency])
     facts = VideoFacts(
         "embedded video of moving shapes" if embedded else video.annotation_file.name,
         embedded,
@@ -125,11 +128,8 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
         latency=source,
         confidence=options.confidence,
         nms_iou=options.nms_iou,
-        device=device.type,
-        hardware=_measured_on(subjects) if source in ("record", "file") else hardware["name"],
-        dtype=dtype,
-        threads=hardware["threads"],
-        host=hardware["host"],
+        **timed,
+        host=here["host"],
         commit=str(code_state()),
         measured=now(),
         others_load=busy,
@@ -137,9 +137,14 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
     return StreamingRecord(SCHEMA, facts, conditions, tuple(arms))
 
 
-def _measured_on(subjects: list[Subject]) -> str:
-    """What latencies of records were measured on."""
-    return "; ".join(sorted({s.latency.name or "unknown hardware" for s in subjects if s.latency}))
+def _timed_on(latencies: list[Latency]) -> dict[str, Any]:
+    """What latencies of records were measured on: each kind once, and the most threads."""
+
+    def each(name: str) -> str:
+        return "; ".join(sorted({str(getattr(latency, name) or "unknown") for latency in latencies}))
+
+    threads = max(latency.threads or 0 for latency in latencies)
+    return {"device": each("device"), "hardware": each("name"), "dtype": each("dtype"), "threads": threads}
 
 
 def _video(options: argparse.Namespace) -> tuple[Video, bool]:

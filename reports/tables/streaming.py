@@ -95,7 +95,7 @@ def streaming_caption(record: StreamingRecord) -> Caption:
         "sAP is COCO's AP of what the detector had said by the moment at which each frame comes; AP that of "
         "every frame with its own detections. One video, no seeds: differences get no word.",
         f"Latency: {'; '.join(SOURCES[s] for s in sources)}; on {c.hardware}, "
-        f"{c.dtype}, batch 1, {counted(c.threads, 'thread')}; drawn with seed {c.seed}.",
+        f"{c.dtype}, batch 1{_threads(record)}; drawn with seed {c.seed}.",
         f"Other processes kept {busy:.1f} cores busy meanwhile: latencies are too high by an unknown amount."
         if busy is not None and busy >= BUSY and "constant" not in sources
         else "",
@@ -110,8 +110,14 @@ def streaming_caption(record: StreamingRecord) -> Caption:
 def stamp(record: StreamingRecord) -> str:
     """Conditions in a picture itself."""
     c = record.conditions
-    where = f"latency on {c.hardware}, {c.dtype}, {counted(c.threads, 'thread')}"
+    where = f"latency on {c.hardware}, {c.dtype}{_threads(record)}"
     return f"{record.video.name}, {record.video.frames} frames; {where}"
+
+
+def _threads(record: StreamingRecord) -> str:
+    """How many, where they decide: on a processor."""
+    c = record.conditions
+    return f", {counted(c.threads, 'thread')}" if c.device == "cpu" and c.threads else ""
 
 
 def _percent(value: float | None) -> str:

@@ -106,7 +106,7 @@ def _finished_runs(root: Path, embedded: bool) -> list[Subject]:
 def with_latencies(subjects: list[Subject], table: Path | None) -> list[Subject]:
     """The subjects with latencies of their records, or of what ``studies.profile --latency --json`` printed.
 
-    Raises ValueError naming whose is missing.
+    Raises ValueError naming whose is missing, or was measured at another size.
     """
     if table is not None:
         rows = read_json(table)
@@ -123,7 +123,12 @@ def with_latencies(subjects: list[Subject], table: Path | None) -> list[Subject]
             for s in subjects
         ]
     for subject in subjects:
+        where = table or "its run's record"
         if subject.latency is None:
-            where = table or "its run's record"
             raise ValueError(f"{subject.name} has no latency in {where}; use --latency measured")
+        if subject.latency.image_size != subject.image_size:
+            raise ValueError(
+                f"{subject.name} was timed at {subject.latency.image_size} px in {where} and is played to at "
+                f"{subject.image_size} px; use --latency measured"
+            )
     return subjects

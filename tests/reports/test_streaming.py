@@ -132,6 +132,13 @@ def test_latencies_of_a_busy_machine_are_called_too_high() -> None:
     assert "cores busy" not in " ".join(streaming_caption(made).sentences)
 
 
+def test_threads_are_told_where_they_decide() -> None:
+    made = record(SLOW, FAST)
+    gpu = replace(made, conditions=replace(made.conditions, device="cuda", threads=8))
+    assert "batch 1, 1 thread; drawn" in " ".join(streaming_caption(made).sentences)
+    assert "batch 1; drawn" in " ".join(streaming_caption(gpu).sentences)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("[]", "not a JSON object"), ("{", "not valid JSON"), ('{"schema": 99}', "newer than"), ("{}", "video")],

@@ -17,8 +17,8 @@ from roadmap.streaming import NAME, VARIANTS, read_streaming
 from roadmap.typed import to_json
 from studies.attempt.played import Subject, find_subjects, with_latencies
 from studies.attempt.streams import WARMUP, Playing, judge, load_detector, play_to
-from studies.streaming import _parser, main
-from tests.roadmap.records import finish, identity_of
+from studies.streaming import _parser, _timed_on, main
+from tests.roadmap.records import finish, identity_of, result_of
 from tests.studies.small_runs import small_run
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS, ModelConfig
@@ -189,7 +189,9 @@ def finished(root: Path, fingerprint: str, seeds: tuple[int, ...] = (0,)) -> lis
         folder.checkpoints.mkdir(parents=True)
         write_json(folder.path / "recipe.json", identity_of(run))
         (folder.checkpoints / "best.pt").touch()
-        finish(folder, run)
+        latency = result_of(run).latency
+        assert latency is not None
+        finish(folder, run, latency=replace(latency, image_size=run.recipe.training.image_size))
         runs.append(run)
     return runs
 
@@ -227,3 +229,15 @@ def test_latencies_of_a_table_go_by_name(tmp_path: Path) -> None:
     table.write_text(json.dumps([{"name": "large", "latency": to_json(other)}]))
     with pytest.raises(ValueError, match="small has no latency in"):
         with_latencies(subjects, table)
+    table.write_text(json.dumps([{"name": "small", "latency": to_json(replace(other, image_size=96))}]))
+    with pytest.raises(ValueError, match=r"small was timed at 96 px .* played to at 64 px"):
+        with_latencies(subjects, table)
+
+
+def test_what_latencies_of_records_were_measured_on_is_told_for_all(tmp_path: Path) -> None:
+    latency = result_of(finished(tmp_path, EMBEDDED.fingerprint)[0]).latency
+    assert latency is not None
+    other = replace(latency, device="cuda", dtype="float16", name="a GPU", threads=4)
+    assert _timed_on([latency, other, other]) == {
+        "device": "cpu; cuda", "hardware": "a GPU; unknown", "dtype": "float16; float32", "threads": 4
+    }  # fmt: skip

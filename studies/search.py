@@ -41,7 +41,7 @@ from studies.command.cluster import no_cluster_here, refuse_credentials
 from studies.command.plan import Planned, folder_arguments
 from studies.searching import planning
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("studies.search")  # also as the module that is run, which is called otherwise
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -115,7 +115,9 @@ def a_search_that_prunes(lab: Laboratory) -> None:
     recipe = stage_recipe("simota", SMOKE, DATASET)
     figures = sorted(hill(with_settings(recipe, tuple(point.items()))) for point in points)
     (own.runs / "hold").write_text(str(figures[3]))  # the three worst go no further than an epoch
-    assert _python(own, *_command(own, PRUNED), "--look-every", "2").wait(120) == 0
+    begun = _python(own, *_command(own, PRUNED), "--look-every", "2", stderr=subprocess.PIPE)
+    _, said = begun.communicate(timeout=120)
+    assert (begun.returncode, b"submitted 8 runs as job" in said) == (0, True)
     own.wait("space", lambda: _record(folder).phase == "finished", "the end of the search", 400)
     own.wait_until_over("space")
     trials = _record(folder).trials
@@ -146,8 +148,8 @@ def _command(lab: Laboratory, space: str) -> tuple[str, ...]:
     return ("-m", "studies.search", str(lab.runs / "space.toml"), *words, *place)
 
 
-def _python(lab: Laboratory, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=lab.cluster.env)
+def _python(lab: Laboratory, *words: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=lab.cluster.env, stderr=stderr)
 
 
 def _record(folder: Path) -> SearchRecord:

@@ -22,7 +22,7 @@ _TRIES = 3
 def follow(
     study: str, runs: Path, command: Sequence[str], surroundings: Surroundings, after: float = 0
 ) -> int | None:
-    """Submit the next step unless one waits already; its job, None when there is nothing to follow.
+    """Submit the next step unless one waits already; its job, None when nothing is under way to follow.
 
     command: what follows the interpreter. after: seconds from now to start at; 0 for as soon as any run of
     the study is over. Raises SlurmError with Slurm's reason.
@@ -33,8 +33,8 @@ def follow(
     last, steps = submissions[-1], {each.report_name for each in submissions}
     for left in reversed(range(_TRIES)):
         jobs = client.queue([name for each in submissions for name in (each.job_name, each.report_name)])
-        if any(job.name in steps and job.state == "PENDING" for job in jobs):
-            return None
+        if waiting := [job.job for job in jobs if job.name in steps and job.state == "PENDING"]:
+            return waiting[0]
         active = [job.id for job in jobs if job.name not in steps and not job.ended]
         if not active:
             return None

@@ -62,23 +62,22 @@ class Cluster:
 
     def start(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
         """Submit runs as an array, and the next step; what to type where Slurm takes it not from here."""
+        by_hand = f"{TYPE} python -m studies.search --step {self._folder}"
         said: list[str] = []
         try:
+            full = False
             try:
                 said += self._submitted(record, runs) if runs else []
-            except SlurmError as error:  # the account has as many as it may have: the next step tries again
+            except SlurmError as error:  # the account has as many jobs as it may have
                 if not error.too_many_jobs:
                     raise
+                full = True
                 said.append(f"{counted(len(runs), 'run')} must wait: {error}")
-            if record.phase != "finished":
-                self._follow(record)
+            followed = record.phase == "finished" or self._follow(record) is not None
+            return [*said, by_hand] if full and not followed else said
         except SlurmError as error:
             room = "; a smaller --at-once leaves room for the next step's" if error.too_many_jobs else ""
-            said += [
-                f"Slurm takes no jobs from here: {error}{room}",
-                f"{TYPE} python -m studies.search --step {self._folder}",
-            ]
-        return said
+            return [*said, f"Slurm takes no jobs from here: {error}{room}", by_hand]
 
     def _submitted(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
         earlier = read_submissions(self._folder.parent, record.name)
@@ -100,11 +99,11 @@ class Cluster:
         sent = [f"submitted {counted(len(s.tasks), 'run')} as job {s.job}" for s in outcome.submissions]
         return [*sent, *outcome.notes]
 
-    def _follow(self, record: SearchRecord) -> None:
+    def _follow(self, record: SearchRecord) -> int | None:
         after = 0.0
         if record.space.pruner != "none" and record.phase == "searching":
             after = float(getattr(self._how, "look_every", None) or LOOK_EVERY)
-        follow(record.name, self._folder.parent, self._next, Surroundings.here(), after)
+        return follow(record.name, self._folder.parent, self._next, Surroundings.here(), after)
 
 
 def _in_vain(run: str, submissions: Sequence[Submission]) -> int:

@@ -53,9 +53,11 @@ def test_one_that_waits_is_enough_but_one_that_runs_may_be_past_its_step(
 ) -> None:
     at_work = f"{sent.job_name}|101|1|RUNNING|n|"
     fake.queue(at_work, f"{sent.report_name}|102||PENDING||Dependency")
-    assert step(runs) is None
+    assert step(runs) == 102
+    assert len(fake.calls("sbatch")) == 1
     fake.queue(at_work, f"{sent.report_name}|102||RUNNING|n|")
-    assert step(runs) is not None
+    step(runs)
+    assert len(fake.calls("sbatch")) == 2
 
 
 def test_nothing_under_way_leaves_nothing_to_follow(fake: FakeSlurm, sent: Submission, runs: Path) -> None:

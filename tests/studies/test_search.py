@@ -242,7 +242,7 @@ def test_every_sampler_stays_in_the_space_and_depends_on_nothing_but_the_record(
 
     def search() -> list[Trial]:
         trials: list[Trial] = []
-        for number in range(16):
+        for number in range(13):
             values, notes = next_point(space, trials, number)
             trials.append(
                 Trial(

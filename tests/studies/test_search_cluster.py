@@ -122,6 +122,7 @@ def test_an_account_that_is_full_is_asked_again_by_the_next_step(fake: FakeSlurm
     fake.answer("sbatch", err="error: AssocMaxSubmitJobLimit\n", status=1)
     said = take(folder, new_search()).said
     assert "2 runs must wait" in said[0]
+    assert said[1].startswith("on a login node type:")  # for no job of this search will
     fake.answer("sbatch")
     assert take(folder).said == ("submitted 2 runs as job 101",)
 

@@ -90,6 +90,7 @@ def test_looking(python: Path, tmp_path: Path) -> None:
     dry = ("-m", "studies.roadmap", "--embedded", "--dry-run", "--launcher", "local")
     assert "Nothing was run" in call(python, tmp_path, *dry).stdout
     assert "default" in call(python, tmp_path, "-m", "slurm", "sites").stdout
+    assert "simota-lr" in call(python, tmp_path, "-m", "studies.search", "--list").stdout
     script = call(python, tmp_path, *dry[:-1], "slurm").stdout
     assert "#SBATCH --array" in script
     assert str(ROOT) not in script

@@ -132,6 +132,8 @@ def plan_runs(record: SearchRecord, folder: Path, command: list[str]) -> None:
             seed = point.seed if isinstance(point, Confirmation) else record.space.run_seed
             run = Run(record.name, point.arm, seed, recipe)
             write_planned(run_folder, run, deviations(recipe, base.reference), inputs, facts)
+            if isinstance(point, Trial) and not (run_folder.path / FILE).exists():
+                _leave(run_folder.path, replace(point, reason=""))  # its folder was taken away
 
 
 def parameters_of(record: SearchRecord, point: Trial | Confirmation) -> dict[str, Any]:

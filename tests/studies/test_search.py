@@ -213,6 +213,19 @@ def test_a_run_that_was_lost_goes_on_and_is_the_same_trial(folder: Path) -> None
     assert len(record.trials) == 2
 
 
+def test_a_trial_whose_folder_was_taken_away_runs_again(folder: Path) -> None:
+    bench = Bench(folder.parent)
+    bench.step(folder, new_search(trials=2, best=0))
+    run = bench.waiting[0]
+    bench.carry_out(run)
+    shutil.rmtree(folder.parent / run)
+    record = bench.steps(folder)
+    assert bench.started.count(run) == 2
+    assert [trial.state for trial in record.trials] == ["finished"] * 2
+    (folder / "search.json").unlink()
+    assert points(bench.step(folder, new_search(trials=2, best=0)).record) == points(record)
+
+
 def test_values_that_do_not_fit_together_are_a_failed_trial(folder: Path) -> None:
     late = Parameter("training.closing_epochs", "choice", choices=(1, 50))
     record = Bench(folder.parent).steps(folder, new_search(sampler="grid", parameters=(late,), best=0))

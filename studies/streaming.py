@@ -31,7 +31,7 @@ from yolox_core.config import MODELS, TrainConfig
 
 if TYPE_CHECKING:
     from roadmap.record import Latency
-    from roadmap.streaming import StreamingRecord
+    from roadmap.streaming import StreamingRecord, VideoFacts
     from yolox_core.streaming.video import Video
 
 #: Frame rates that are tried beside the video's own.
@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 
             record, out = read_streaming(options.record), options.out or options.record.parent
         else:
-            record, out = make_record(options), options.out or Path("runs/streaming")
+            out = options.out or Path("runs/streaming")
+            out.mkdir(parents=True, exist_ok=True)  # what cannot be written is not to be played for hours
+            record = make_record(options)
         return _report(record, out, options)
     except (ValueError, OSError) as error:
         print(f"streaming: {error}", file=sys.stderr)
@@ -85,11 +87,11 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
 
     from roadmap.code import code_state
     from roadmap.record import now
-    from roadmap.streaming import SCHEMA, Conditions, StreamingRecord, VideoFacts
+    from roadmap.streaming import SCHEMA, Conditions, StreamingRecord
     from studies.attempt.environment import describe_hardware
     from studies.attempt.load import others_load, read_clock
     from studies.attempt.process import prepare_process
-    from studies.attempt.streams import Playing, play_to
+    from studies.attempt.streams import Playing, load_detector, play_to
     from studies.evaluate import choose_device
     from yolox_core.training.distributed import World
 
@@ -100,6 +102,8 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
     playing = Playing(
         options.fps, swept, options.seed, source, constant, options.confidence, options.nms_iou, device
     )
+    for subject in subjects:
+        load_detector(subject, video)  # what does not fit is said before anything is played
     before, arms, dtype = read_clock(), [], ""
     for subject in subjects:
         with tqdm(total=video.frames, desc=subject.name, unit="frame", disable=None, leave=False) as bar:
@@ -112,15 +116,6 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
     timed = {"device": device.type, "hardware": here["name"], "dtype": dtype, "threads": here["threads"]}
     if source in ("record", "file"):
         timed = _timed_on([s.latency for s in subjects if s.latency])
-    facts = VideoFacts(
-        "embedded video of moving shapes" if embedded else video.annotation_file.name,
-        embedded,
-        _sha256(video.annotation_file),
-        len(video.sequences),
-        video.frames,
-        video.objects,
-        video.class_names,
-    )
     conditions = Conditions(
         fps=options.fps,
         swept=swept,
@@ -134,7 +129,21 @@ def make_record(options: argparse.Namespace) -> StreamingRecord:
         measured=now(),
         others_load=busy,
     )
-    return StreamingRecord(SCHEMA, facts, conditions, tuple(arms))
+    return StreamingRecord(SCHEMA, _facts(video, embedded), conditions, tuple(arms))
+
+
+def _facts(video: Video, embedded: bool) -> VideoFacts:
+    from roadmap.streaming import VideoFacts
+
+    return VideoFacts(
+        name="embedded video of moving shapes" if embedded else video.annotation_file.name,
+        embedded=embedded,
+        sha256=_sha256(video.annotation_file),
+        sequences=len(video.sequences),
+        frames=video.frames,
+        objects=video.objects,
+        classes=video.class_names,
+    )
 
 
 def _timed_on(latencies: list[Latency]) -> dict[str, Any]:

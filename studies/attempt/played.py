@@ -51,6 +51,8 @@ def find_subjects(options: argparse.Namespace) -> list[Subject]:
     for name, weights in options.weights or ():
         if not weights.is_file():
             raise ValueError(f"--weights {name}: {weights} is missing")
+        if options.image_size is not None and (options.image_size < 32 or options.image_size % 32):
+            raise ValueError(f"--image-size must be a positive multiple of 32, not {options.image_size}")
         size = options.image_size or input_size(name if name in MODELS else "yolox-darknet53")
         if name in MODELS:
             model, ingredients = model_config(name), YOLOX_INGREDIENTS

@@ -17,7 +17,7 @@ from roadmap.streaming import NAME, VARIANTS, read_streaming
 from roadmap.typed import to_json
 from studies.attempt.played import Subject, find_subjects, with_latencies
 from studies.attempt.streams import WARMUP, Playing, judge, load_detector, play_to
-from studies.streaming import _parser, _timed_on, main
+from studies.streaming import _parser, _timed_on, main, make_record
 from tests.roadmap.records import finish, identity_of, result_of
 from tests.studies.small_runs import small_run
 from yolox_core.build import build_detector
@@ -108,6 +108,15 @@ def test_without_latency_every_plain_stream_has_the_figures_without_a_stream(
             assert value == (None if expected is None else pytest.approx(expected, abs=1e-9))
 
 
+def test_weights_that_do_not_fit_are_refused_before_anything_is_played(
+    folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.attempt.streams.play_to", lambda *_: pytest.fail("played"))
+    given = arguments(folder, weights, tmp_path, "--weights", f"yolox-tiny={weights}")
+    with pytest.raises(ValueError, match=r"nano\.pth does not fill yolox-tiny"):
+        make_record(_parser().parse_args(given))
+
+
 def small_subject(classes: int, folder: Path) -> Subject:
     model = ModelConfig(depth=0.1, width=0.0625, num_classes=classes)
     torch.manual_seed(0)
@@ -160,6 +169,7 @@ def noisy_truth(video: Video) -> Detections:
             ["--weights", "yolox-nano=w", "--latency", "somewhere.json"],
             "somewhere.json: missing, or not what",
         ),
+        (["--weights", "yolox-nano=w", "--image-size", "100"], "a positive multiple of 32, not 100"),
         (["--weights", "yolox-nano=w", "--latency", "record"], "has no latency in its run's record"),
         (["--weights", "yolox-nano=w", "--annotations", "val.json"], "--annotations val.json is missing"),
     ],

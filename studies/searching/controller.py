@@ -97,7 +97,7 @@ def step(
             record = _with_new_trials(record, folder, look)
             record = _with_confirmations(record, folder)
         plan_runs(record, folder, sys.argv)
-        record, idle = looked(record, folder, look)
+        record, idle = looked(record, folder, look, every=False)
         record = replace(record, phase=_phase(record))
         write_record(folder, study_record(record))
         write_search(folder, record)
@@ -165,7 +165,7 @@ def _with_new_trials(record: SearchRecord, folder: Path, look: Look) -> SearchRe
         trial = write_trial(record, Trial(number, base, arm, parameters, notes=notes), folder)
         record = replace(record, trials=(*record.trials, trial))
         if not trial.run.startswith(f"{record.name}/{arm}-s"):  # it may have its result already
-            record, _ = looked(record, folder, look)
+            record, _ = looked(record, folder, look, every=False)
     return record
 
 

@@ -17,7 +17,7 @@ from roadmap.code import code_state
 from roadmap.planned import Inputs, write_planned
 from roadmap.protocols import deviations
 from roadmap.recipe import Run
-from roadmap.record import SCHEMA, RunFolder, read_json, write_json
+from roadmap.record import SCHEMA, RunFolder, identity_from_json, read_json, write_json
 from roadmap.search import Confirmation, SearchRecord, State, Trial, objective_values
 from roadmap.study import ArmRecord, StudyRecord, Table, changed_fields
 
@@ -149,12 +149,16 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def looked(record: SearchRecord, folder: Path, look: Look) -> tuple[SearchRecord, set[str]]:
-    """The record with what its runs say now, and the runs that want to be started."""
+def looked(
+    record: SearchRecord, folder: Path, look: Look, every: bool = True
+) -> tuple[SearchRecord, set[str]]:
+    """The record with what its runs say now, and the runs that want to be started. every: also those that had
+    ended at the last look, for they may have been taken up again.
+    """
     idle: set[str] = set()
 
     def now(point: Point) -> Point:
-        if not point.run:
+        if not point.run or (point.ended and not every):
             return point
         state, reason, busy, values = _became(record, point.run, folder.parent, look)
         if state == "waiting" and not busy:
@@ -163,7 +167,12 @@ def looked(record: SearchRecord, folder: Path, look: Look) -> tuple[SearchRecord
         starts = sum(event["event"] == "start" for event in run.attempts())
         return replace(point, state=state, reason=reason, values=values, attempts=starts)
 
-    trials = tuple(replace(now(t), intermediate=_by_epoch(folder.parent / t.run)) for t in record.trials)
+    def now_with_epochs(trial: Trial) -> Trial:
+        if trial.ended and not every:
+            return trial
+        return replace(now(trial), intermediate=_by_epoch(folder.parent / trial.run))
+
+    trials = tuple(map(now_with_epochs, record.trials))
     return replace(record, trials=trials, confirmations=tuple(map(now, record.confirmations))), idle
 
 
@@ -177,14 +186,15 @@ def _became(
 ) -> tuple[State, str, bool, tuple[float, ...] | None]:
     """A run's state and why, whether somebody has it, and its values."""
     run = RunFolder(runs / name)
-    state = run.state()
-    if state == "finished":
-        identity, result = run.outcome()
+    if (run.path / "result.json").exists():
+        try:
+            identity, result = run.outcome()
+        except (ValueError, OSError) as error:
+            return "failed", f"its result can't be used: {error}", False, None
         assert result is not None
-        values, why = objective_values(record.space, result, run.verified(identity).recipe)
+        values, why = objective_values(record.space, result, identity_from_json(identity).recipe)
         return ("failed", why, False, None) if values is None else ("finished", "", False, values)
-    if state == "unreadable":
-        return "failed", f"its result can't be used: {run.problem()}", False, None
+    state = run.state()
     if state == "stopped":
         return "stopped", str((run.stop_order() or {}).get("message", "")), False, None
     seen = look(name)

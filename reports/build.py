@@ -26,10 +26,10 @@ from reports.pages.data import as_json
 from reports.pages.search import SearchSection
 from reports.pages.section import Section, shown_tables
 from reports.pages.validation import validation_picture
-from reports.records.collect import Collection, Skipped, collect
+from reports.records.collect import Collection, Skipped, collect, read_runs
 from reports.records.groups import Group, group_runs
 from reports.records.plan import study_plan
-from reports.records.search import BaseSearch, only_trials, read_searches
+from reports.records.search import BaseSearch, borrowed, only_trials, read_searches
 from reports.tables import columns as table2_text
 from reports.tables.caption import deviation_rows
 from reports.tables.from_images import KeptImages, from_kept, look
@@ -37,7 +37,6 @@ from reports.tables.search import judge
 from reports.tables.steps import Table2, build_table2
 from reports.tables.verdicts import Judged, judge_all, verdict_records
 from roadmap.record import write_atomic
-from roadmap.study import StudyRecord
 
 if TYPE_CHECKING:
     from reports.blocks import Figure
@@ -85,19 +84,17 @@ def build_report(
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", study):
         raise ValueError(f"study must be a folder name such as roadmap, not {study!r}")
-    collection = collect(runs, study)
+    searches, broken = _read_searches(runs, study)
+    taken = borrowed(runs, study, searches)
+    collection = read_runs(runs, study) if taken else collect(runs, study)
+    collection = replace(collection, runs=(*collection.runs, *taken), skipped=(*collection.skipped, *broken))
     out = out or default_out(runs, study)
     out.mkdir(parents=True, exist_ok=True)
     sections = []
     plan, problem = study_plan(runs, study, collection.runs)
     if problem:
         collection = replace(collection, skipped=(*collection.skipped, Skipped("study.json", problem)))
-    try:
-        searches = read_searches(runs, study)
-    except ValueError as error:
-        searches = ()
-        collection = replace(collection, skipped=(*collection.skipped, Skipped("search.json", str(error))))
-    search = _search(study, collection, searches, out, figures, plan)
+    search = _search(group_runs(study, collection.runs, plan), searches, out, figures)
     trials = only_trials(searches)  # what a search chose by is no result
     results = tuple(run for run in collection.runs if run.arm not in trials)
     left = tuple(run for run in collection.unfinished if run.arm not in trials)
@@ -133,20 +130,22 @@ def _draw(table: Table2, folder: Path, effects: Attribution | None) -> tuple[Fig
     return draw_all(table, folder, found=effects)
 
 
+def _read_searches(runs: Path, study: str) -> tuple[tuple[BaseSearch, ...], tuple[Skipped, ...]]:
+    """The searches of a study, and what is wrong with their record."""
+    try:
+        return read_searches(runs, study), ()
+    except ValueError as error:
+        return (), (Skipped("search.json", str(error)),)
+
+
 def _search(
-    study: str,
-    collection: Collection,
-    searches: Sequence[BaseSearch],
-    out: Path,
-    figures: bool,
-    plan: StudyRecord,
+    groups: Sequence[Group], searches: Sequence[BaseSearch], out: Path, figures: bool
 ) -> SearchSection | None:
-    """What is said of a search, with its figures; None for a study that is none."""
+    """What is said of a search, with its figures; None for a study that is none. groups: of all its runs."""
     if not searches:
         return None
     folder = out / "search"
     folder.mkdir(parents=True, exist_ok=True)
-    groups = group_runs(study, collection.runs, plan)
     group = max(groups, key=lambda each: len(each.runs), default=None)
     section = SearchSection(tuple(map(judge, searches)), group, folder)
     if not figures or group is None:

@@ -179,8 +179,8 @@ def headline(judged: Judged) -> Text:
             f"The search's best so far is trial {number} with {name} {figure_text(name, first.claimed)}, too "
             "good as the best of many is on average; no fresh seed has said yet what it gives."
         )
-    optimism = first.optimism or 0.0
-    luck = f"{figure_text(name, abs(optimism))} too {'good' if optimism > 0 else 'bad'}"
+    side = "above" if first.claimed > first.fresh.mean else "below"
+    luck = f"{figure_text(name, abs(first.claimed - first.fresh.mean))} {side} the fresh mean"
     answer = first.answer
     return (
         Strong(f"{answer[0].upper()}{answer[1:]}"),

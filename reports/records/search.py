@@ -6,10 +6,11 @@ The record is ``runs/<search>/search.json`` (``roadmap/search.py``). *Trials* ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reports.records.collect import RunRecord, read_runs
 from roadmap.importances import Importance, Importances, read_importances
 from roadmap.search import Objective, Parameter, SearchRecord, State, Trial, ranked, read_search, winners
 
@@ -106,6 +107,23 @@ def read_searches(runs: Path, study: str) -> tuple[BaseSearch, ...]:
         return ()
     importances = read_importances(runs / study)
     return tuple(BaseSearch(record, base.name, importances) for base in record.bases)
+
+
+def borrowed(root: Path, study: str, searches: Sequence[BaseSearch]) -> tuple[RunRecord, ...]:
+    """Finished runs of other studies below ``root`` whose results a search took, under the search's arms."""
+    wanted: dict[str, dict[str, list[str]]] = {}
+    trials = [(trial.arm, trial.run) for search in searches for trial in search.trials]
+    again = [(c.arm, c.run) for search in searches[:1] for c in search.record.confirmations]
+    for arm, run in (*trials, *again):
+        other, _, folder = run.partition("/")
+        if folder and other != study:
+            wanted.setdefault(other, {}).setdefault(folder, []).append(arm)
+    return tuple(
+        replace(run, study=study, arm=arm)
+        for other, folders in sorted(wanted.items())
+        for run in read_runs(root, other).runs
+        for arm in folders.get(run.path.name, ())
+    )
 
 
 def only_trials(searches: Collection[BaseSearch]) -> frozenset[str]:

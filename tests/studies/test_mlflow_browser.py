@@ -22,6 +22,7 @@ from roadmap.stages import STAGE_NAMES
 from studies.mirror.store import connect
 from studies.mirror.views import view_address
 from studies.sync import sync
+from tests.reports.searches import write_searched
 from tests.studies.tracking_servers import a_port, experiment_id, mlflow_server, new_store, runs_of
 from tests.studies.tracking_standin import epoch_row, write_result, write_start
 
@@ -36,6 +37,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
+SEARCH = "a-search"
 FIGURES = ("AP", "params_m", "gflops", "latency_ms")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -44,7 +46,7 @@ FLAGS = (
 
 
 class Page(NamedTuple):
-    """A browser on a server. metrics: of the stages' runs, by name."""
+    """A browser on a server. metrics: of the stages' runs, by name. search: the experiment of a search."""
 
     browser: Any
     server: str
@@ -52,6 +54,7 @@ class Page(NamedTuple):
     metrics: dict[str, dict[str, float]]
     a_seed: str
     screenshots: Path
+    search: str
 
     def open(self, address: str) -> None:
         self.browser.get("about:blank")  # else only the fragment changes, and the page keeps its state
@@ -94,7 +97,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         browser.set_script_timeout(200)  # drawing charts blocks the page
         try:
-            yield Page(browser, server, experiment_id(client), stages, seed, folder)
+            searched = experiment_id(client, SEARCH)
+            yield Page(browser, server, experiment_id(client), stages, seed, folder, searched)
         finally:
             browser.quit()
 
@@ -112,6 +116,7 @@ def _fill(runs: Path) -> str:
             picture = np.full((60, 80, 3), (40 * seed, 120, 200), np.uint8)
             cv2.imwrite(str(folder.path / "validation.jpg"), picture)
             write_result(folder, 8)
+    write_searched(runs, trials=4, fresh=1, study=SEARCH)
     uri = new_store(runs)
     assert {outcome.outcome for outcome in sync(runs, uri)} == {"mirrored"}
     return uri
@@ -178,6 +183,20 @@ def test_the_ingredients_view_sorts_by_ap_and_draws_what_is_on(page: Page) -> No
     page.until("lines of all arms", lambda: _text_with(page, "Showing all runs"))
     page.until("an axis per ingredient", lambda: _text_with(page, "ingred...simota"))
     page.screenshot("ingredients")
+
+
+def test_the_trials_of_a_search_are_compared_by_what_was_searched(page: Page) -> None:
+    page.open(view_address(page.server, page.search, "trials"))
+    page.until("its trials, and no other run", lambda: _text_with(page, "3 matching runs"))
+    page.until(
+        "the learning rates", lambda: _box(page, ".ag-header-cell[col-id='params.`training.learning_rate`']")
+    )
+    assert all(name.startswith("trial-") for name in _names(page))
+    page.screenshot("trials")
+    page.open(view_address(page.server, page.search, "trials", chart=True))
+    page.until("lines of all trials", lambda: _text_with(page, "Showing all runs"))
+    page.until("points of AP over a setting", lambda: _count(page, ".scatterlayer .point") >= 2)
+    page.screenshot("trials-charts")
 
 
 def test_a_runs_page_has_curves_system_metrics_and_the_picture(page: Page) -> None:

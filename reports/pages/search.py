@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reports.blocks import (
@@ -19,10 +19,8 @@ from reports.blocks import (
     Table,
     Terms,
     Text,
-    Warn,
 )
 from reports.grid import Grid
-from reports.judging.gains import WORDS
 from reports.judging.tuning import ANSWERS
 from reports.pages import latex, markdown
 from reports.records.groups import Group
@@ -91,7 +89,7 @@ class SearchSection:
             ("", "") if self.group is None else (mark_sentence(self.group), short_caption(self.group))
         )
         caption = Caption(title, mark, tuple(filter(None, (conditions, *self._seeds()))), (note,))
-        return Table(grid, title, caption=caption, label=f"tab:{self.folder.name}-{name}")
+        return Table(grid, caption=caption, label=f"tab:{self.folder.name}-{name}")
 
     def _seeds(self) -> tuple[str, ...]:
         record = self.judged[0].search.record
@@ -113,8 +111,6 @@ class SearchSection:
     def blocks(self) -> list[Block]:
         """The part of the page."""
         blocks: list[Block] = [Heading("The search", anchor="search")]
-        if self.group is not None:
-            blocks += [Warn(warning) for warning in filter(None, (mark_sentence(self.group),))]
         for each in self.judged:
             blocks += self._search(each)
         if "tuned" in self.tables:
@@ -130,11 +126,7 @@ class SearchSection:
         of = f" ({search.base})" if several else ""
         blocks: list[Block] = [Heading(f"What the search claims, and what fresh seeds say{of}", 3)]
         blocks += [Prose(how(search)), Prose(headline(judged)), self.tables[name], self._files(name)]
-        blocks += (
-            [Terms(tuple(ANSWERS.items())), Terms(tuple(WORDS.items()))]
-            if search == self.judged[-1].search
-            else []
-        )
+        blocks += [Terms(tuple(ANSWERS.items()))] if search == self.judged[-1].search else []
         states = Terms(tuple((state, text) for state, text in STATES.items() if _states(search)[state]))
         return [*blocks, Details(counted(len(search.trials), "trial"), (Table(trials_grid(search)), states))]
 
@@ -148,7 +140,7 @@ class SearchSection:
         blocks: list[Block] = [Heading(f"the search{mark}")]
         for each in self.judged:
             blocks += [Prose(how(each.search)), Prose(headline(each))]
-        return [*blocks, *(replace(table, caption=None) for table in self.tables.values())]
+        return [*blocks, *self.tables.values()]
 
 
 def _states(search: BaseSearch) -> Counter[str]:
@@ -181,10 +173,10 @@ def headline(judged: Judged) -> Text:
         )
     side = "above" if first.claimed > first.fresh.mean else "below"
     luck = f"{figure_text(name, abs(first.claimed - first.fresh.mean))} {side} the fresh mean"
-    answer = first.answer
+    answer, of = first.answer, f" in {name}" if len(search.objectives) > 1 else ""
     return (
         Strong(f"{answer[0].upper()}{answer[1:]}"),
-        f": trial {number}, the search's best, has {name} {figure_text(name, first.fresh.mean)} over "
+        f": trial {number}, the search's best{of}, has {name} {figure_text(name, first.fresh.mean)} over "
         f"{counted(len(first.fresh.values), 'fresh seed')}, {change_text(name, first.gain.mean)} on the base "
         f"(95 % interval {interval_text_of(name, first.gain.interval, signed=True)}). The search itself saw "
         f"{figure_text(name, first.claimed)}, {luck}.",

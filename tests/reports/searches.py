@@ -78,7 +78,9 @@ def write_searched(
     record = replace(record, phase="finished" if fresh else "confirming")
     write_search(runs / study, record)
     arms = [ArmRecord(t.arm, t.arm) for t in record.trials]
-    arms += {c.arm: ArmRecord(c.arm, c.arm, "" if not c.rank else record.arm(c.base, "base"))
+    keys = tuple(parameter.key for parameter in PARAMETERS)
+    arms += {c.arm: ArmRecord(c.arm, c.arm, record.arm(c.base, "base"), changes=keys)
+             if c.rank else ArmRecord(c.arm, c.arm)
              for c in record.confirmations}.values()  # fmt: skip
     plan = StudyRecord(study, "What AP can be had for by tuning", tuple(arms), noun="trial")
     (runs / study / "study.json").write_text(_json({"schema": 1, **to_json(plan)}))

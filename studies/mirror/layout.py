@@ -124,6 +124,8 @@ def read_view(folder: RunFolder, alive: bool | None = None, failed: bool = False
     search = searched_base(folder.path.parent, identity["arm"])
     if search is not None:
         tags |= {"base": search[0], "trial": str(search[1])}
+    if order := folder.stop_order():
+        tags["stopped"] = public(str(order.get("message") or order.get("kind")))
     points = [*_epoch_points(rows, times), *_system_points(folder, times)]
     if result is not None:
         points += _final_points(result)

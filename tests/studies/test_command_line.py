@@ -39,6 +39,7 @@ COMMANDS = {
     "studies.streaming": (["--help"],),
     "studies.report": (["--help"],),
     "studies.sync": (["--help"],),
+    "studies.dashboard": (["--help"],),
     "reports": (["--help"],),
     "slurm": (["--help"], ["sites"]),
 }

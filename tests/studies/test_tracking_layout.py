@@ -199,6 +199,15 @@ def test_an_arm_is_described(tmp_path: Path) -> None:
     assert "demo protocol on embedded-shapes" in note
 
 
+def test_a_run_that_was_told_to_stop_for_good_says_why(tmp_path: Path) -> None:
+    folder = record(tmp_path, epochs=2)
+    assert "stopped" not in read_view(folder).tags
+    why = "AP 20.1 at epoch 8 is below the median"
+    write_json(folder.path / "stop.json", {"kind": "pruned", "message": why, "epoch": 8, "time": START})
+    view = read_view(folder)
+    assert (view.status, view.tags["stopped"]) == ("KILLED", why)
+
+
 def test_status_of_a_run_without_an_end(tmp_path: Path) -> None:
     folder = record(tmp_path, epochs=2)
     assert read_view(folder).status == "KILLED"  # nobody holds its lock

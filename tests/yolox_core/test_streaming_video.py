@@ -12,7 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from yolox_core.data.moving_shapes import ANNOTATIONS, VideoSpec, draw_video, ensure_moving_shapes
+from yolox_core.data.moving_shapes import (
+    ANNOTATIONS,
+    VideoSpec,
+    boxes_of,
+    draw_video,
+    ensure_moving_shapes,
+)
 from yolox_core.streaming.video import Video, read_video
 
 SMALL = VideoSpec(sequences=2, frames=12)
@@ -141,3 +147,14 @@ def test_its_pixels_follow_from_the_specification_and_its_shapes_from_their_spee
         moved += [np.abs(boxes[track] - box).max() for track, _, box in before if track in boxes]
     assert max(moved) <= np.ceil(SMALL.speed[1]) + 1
     assert np.mean(moved) > SMALL.speed[0]
+
+
+def test_what_is_hardly_seen_is_not_annotated() -> None:
+    """A square of 10 px, of which one in front of it hides nothing, 60 %, 70 % and all."""
+    for left, seen in ((20, True), (14, True), (13, False), (10, False)):
+        behind, front = np.zeros((2, 40, 40), bool)
+        behind[10:20, 10:20] = True
+        front[10:20, left : left + 10] = True
+        boxes = boxes_of([behind, front])
+        assert boxes[1] == (left, 10, left + 10, 20)
+        assert (boxes[0] == (10, 10, 20, 20)) is seen

@@ -106,7 +106,7 @@ def draw_video(spec: VideoSpec, number: int) -> list[tuple[Image, list[tuple[int
             outlines.append(mask > 127)
         objects = [
             (track, mover.label, box)
-            for track, (mover, box) in enumerate(zip(movers, _boxes(outlines), strict=True))
+            for track, (mover, box) in enumerate(zip(movers, boxes_of(outlines), strict=True))
             if box is not None
         ]
         image += np.float32(spec.shapes.noise) * rng.standard_normal(image.shape, np.float32)
@@ -114,7 +114,7 @@ def draw_video(spec: VideoSpec, number: int) -> list[tuple[Image, list[tuple[int
     return frames
 
 
-def _boxes(outlines: list[NDArray[np.bool_]]) -> list[tuple[int, ...] | None]:
+def boxes_of(outlines: list[NDArray[np.bool_]]) -> list[tuple[int, ...] | None]:
     """Around each shape, in front of those before it; None for what is hardly there, or hardly seen."""
     found: list[tuple[int, ...] | None] = []
     hidden = np.zeros_like(outlines[0])

@@ -4,11 +4,14 @@
     python -m studies.evaluate --stage simota --weights best.pt --data DIR
     python -m studies.evaluate --run runs/roadmap/simota-s0-1a2b3c4d
     python -m studies.evaluate --run FOLDER --data DIR --split test-dev2017 --submission yolox-l.zip
+    python -m studies.evaluate --exported nano.onnx --data DIR            what an engine makes of it
+    python -m studies.evaluate --run FOLDER --engine openvino
 
 DIR is in COCO's layout. Prints COCO's twelve figures in percent. Takes official checkpoints and our own;
 ``--run`` takes model, size and weights from a run's folder. The paper's AP on COCO val2017 (Tables 2-4):
 DarkNet53 47.3, Nano 25.3, Tiny 32.8, S 39.6, M 46.4, L 50.0, X 51.2; later releases of the official
-weights differ by some tenths.
+weights differ by some tenths. ``--engine`` exports to float32 first; a file of python -m studies.export, in
+whatever precision, is its own source of everything else, pre- and post-processing being the same for all.
 
 COCO's test splits (annotations/image_info_<split>.json, images in test2017/) have no public annotations:
 their AP, as in Table 6, comes from COCO's evaluation server, which takes what ``--submission`` writes.
@@ -30,6 +33,7 @@ from roadmap.recipe import Recipe, recipe_from_json
 from roadmap.record import RunFolder, read_json
 from roadmap.stages import STAGE_NAMES, ingredients_at
 from roadmap.words import counted
+from studies.command.in_engine import engine_name, open_in_engine
 from yolox_core.config import (
     MODELS,
     YOLOX_INGREDIENTS,
@@ -39,6 +43,7 @@ from yolox_core.config import (
     input_size,
     model_config,
 )
+from yolox_core.deploy.card import ENGINES
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +69,8 @@ LABELS = {
 class Subject:
     """What is evaluated: an architecture, its weights and the settings it is tested with.
 
-    split: what the run was tested on, empty where that is not on record.
+    split: what the run was tested on, empty where that is not on record. weights: a checkpoint, or with
+    ``exported`` a file of studies.export.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Subject:
     data: Path
     image_size: int
     split: str = ""
+    exported: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +101,8 @@ def find_subject(options: argparse.Namespace) -> Subject:
     """What the command line means. Raises ValueError naming what is missing."""
     if options.run is not None:
         return _subject_of_run(options)
+    if options.exported is not None:
+        return _subject_of_file(options)
     if options.weights is None:
         raise ValueError("--weights FILE is missing: the checkpoint to evaluate")
     if options.stage is not None:
@@ -114,14 +123,17 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     from yolox_core.build import build_detector
     from yolox_core.data.coco import MAX_SKIPPED, CocoDataset
     from yolox_core.deploy.weights import load_official
-    from yolox_core.evaluation.collect import coco_metrics, collect_detections
+    from yolox_core.evaluation.collect import Detects, coco_metrics, collect_detections
     from yolox_core.evaluation.submission import results_name, write_submission
 
     if subject.image_size % 32 or subject.image_size < 32:
         raise ValueError(f"--image-size must be a multiple of 32, not {subject.image_size}")
     if options.detections is not None and not options.detections.parent.is_dir():
         raise ValueError(f"--detections: the folder {options.detections.parent} is missing; make it first")
-    device = choose_device(options.device)
+    engine = engine_name(subject, options.engine)
+    if engine != "pytorch" and options.device not in (None, "cpu"):
+        raise ValueError(f"--engine {engine} runs on the CPU here, not on {options.device}")
+    device = choose_device(options.device if engine == "pytorch" else "cpu")
     split = options.split or subject.split or usual_val_split(subject.data)
     results = options.submission and results_name(options.submission, split, subject.name)
     # An image that is left out of a submission counts as one that nothing was found on.
@@ -131,16 +143,20 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
             f"{dataset.annotation_file} has no annotations, so there is no AP to compute; give --submission "
             "FILE.zip for COCO's evaluation server, or --detections FILE"
         )
-    detector = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
-    loaded = load_official(detector, subject.weights)
-    if not loaded.complete:
-        raise ValueError(
-            f"{subject.weights} does not fill {subject.name} with {dataset.num_classes} classes:\n{loaded}"
-        )
+    conditions: dict[str, Any] = {}
+    if engine == "pytorch":
+        whole = build_detector(replace(subject.model, num_classes=dataset.num_classes), subject.ingredients)
+        loaded = load_official(whole, subject.weights)
+        if not loaded.complete:
+            filled = f"{subject.name} with {dataset.num_classes} classes"
+            raise ValueError(f"{subject.weights} does not fill {filled}:\n{loaded}")
+        detector: Detects = whole.to(device)
+    else:
+        detector, conditions = open_in_engine(subject, engine, dataset.class_names, options.threads)
     damaged: dict[int, str] = {}
     with tqdm(total=len(dataset), unit="image", disable=None, leave=False) as bar:
         detections = collect_detections(
-            detector.to(device),
+            detector,
             dataset,
             subject.image_size,
             options.confidence,
@@ -172,6 +188,8 @@ def evaluate(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "confidence": options.confidence,
         "nms_iou": options.nms_iou,
         "device": str(device),
+        "engine": engine,
+        **conditions,
         "annotations": str(dataset.annotation_file),
         "metrics": metrics,
         "submission": submission and {"archive": str(options.submission), **asdict(submission)},
@@ -199,6 +217,11 @@ def format_report(report: dict[str, Any]) -> str:
         f"{counted(report['images'], 'image')}{skipped}, "
         f"{report['image_size']} px, confidence {report['confidence']:g}, NMS IoU {report['nms_iou']:g}"
     ]
+    if report["engine"] != "pytorch":
+        lines.append(
+            f"  {report['engine_version']}, {report['provider']}, file {report['file_precision']}, "
+            f"computed in {report['precision']}, {counted(report['threads'], 'thread')}"
+        )
     if report["metrics"] is None:
         lines.append(f"  no AP here: {report['annotations']} has no annotations")
     else:
@@ -233,6 +256,22 @@ def _subject_of_run(options: argparse.Namespace) -> Subject:
     return Subject(folder.name, recipe.model, recipe.ingredients, weights, Path(data), size, split)
 
 
+def _subject_of_file(options: argparse.Namespace) -> Subject:
+    from yolox_core.deploy.engines import read_card
+
+    if options.weights is not None or options.image_size is not None:
+        raise ValueError("--exported FILE has its weights and its size in it")
+    data = options.data or os.environ.get("COCO_DIR")
+    if not data:
+        raise ValueError("--data DIR is missing (or COCO_DIR): a dataset in COCO's layout")
+    card = read_card(options.exported)
+    model = ModelConfig(num_classes=len(card.class_names))
+    root = Path(data).expanduser()
+    return Subject(
+        card.name, model, YOLOX_INGREDIENTS, options.exported, root, card.image_size, exported=True
+    )
+
+
 def recipe_of(folder: RunFolder) -> Recipe:
     """The recipe of a run. Raises ValueError when the folder is no run's."""
     content = read_json(folder.path / "recipe.json")
@@ -251,6 +290,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--model", choices=tuple(MODELS), help="a named model of the paper")
     what.add_argument("--stage", choices=STAGE_NAMES, help="a stage of the roadmap, at full size")
     what.add_argument("--run", type=Path, metavar="FOLDER", help="a run's folder")
+    what.add_argument("--exported", type=Path, metavar="FILE", help="a file of python -m studies.export")
+    parser.add_argument("--engine", choices=tuple(ENGINES), help="default: pytorch, or the file's own")
+    parser.add_argument("--threads", type=_positive, default=1, help="of an engine (default: %(default)s)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (a run's: its best epoch)")
     parser.add_argument("--data", metavar="DIR", help="dataset in COCO's layout (default: COCO_DIR)")
     parser.add_argument("--split", metavar="NAME", help="default: the run's, else val2017, val or valid")

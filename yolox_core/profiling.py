@@ -155,9 +155,9 @@ def measure_latency(
         **describe_kernels(device),
         "confidence": confidence,
         "nms_iou": nms_iou,
-        "forward_ms": _statistics(forward),
-        "postprocess_ms": _statistics(postprocess),
-        "total_ms": _statistics(forward + postprocess),
+        "forward_ms": spread(forward),
+        "postprocess_ms": spread(postprocess),
+        "total_ms": spread(forward + postprocess),
     }
 
 
@@ -186,6 +186,7 @@ def _noise(image_size: int) -> Tensor:
     return torch.rand(1, 3, image_size, image_size, generator=generator) * 255
 
 
-def _statistics(values: np.ndarray) -> dict[str, float]:
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Median, mean and the percentiles between which nine values of ten lie."""
     low, middle, high = np.percentile(values, (5, 50, 95))
     return {"median": float(middle), "mean": float(values.mean()), "p5": float(low), "p95": float(high)}

@@ -36,6 +36,7 @@ COMMANDS = {
     "studies.convert": (["--help"],),
     "studies.evaluate": (["--help"],),
     "studies.export": (["--help"],),
+    "studies.deploy": (["--help"],),
     "studies.streaming": (["--help"],),
     "studies.report": (["--help"],),
     "studies.sync": (["--help"],),

@@ -22,6 +22,7 @@ from yolox_core.deploy.engine_detector import EngineDetector
 from yolox_core.deploy.engines import open_engine, pytorch_engine
 from yolox_core.deploy.export import export_file, make_card, trace
 from yolox_core.deploy.graph import Graph
+from yolox_core.deploy.latency import measure_in_turn
 from yolox_core.detector import Detector
 
 pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("deploy")]  # its files are made once
@@ -287,3 +288,16 @@ def test_a_difference_is_seen(nano: Detector) -> None:
     found = parity.compare(reference(other), reference(nano), pictures())
     assert not found.holds
     assert found.boxes == 0
+
+
+def test_latency_is_measured_in_turn_and_adds_up(nano: Detector) -> None:
+    first, second = reference(nano), reference(nano)
+    found = measure_in_turn({"a": first, "b": second}, pictures(2), 0.01, 0.65, repeats=3, warmup=1)
+    assert list(found) == ["a", "b"]
+    for times in found.values():
+        assert list(times) == ["forward_ms", "postprocess_ms", "total_ms"]
+        whole = times["forward_ms"]["mean"] + times["postprocess_ms"]["mean"]
+        assert times["total_ms"]["mean"] == pytest.approx(whole)
+        assert times["total_ms"]["p5"] <= times["total_ms"]["median"] <= times["total_ms"]["p95"]
+    with pytest.raises(ValueError, match="repeats must be at least 1"):
+        measure_in_turn({"a": first}, pictures(2), 0.01, 0.65, repeats=0, warmup=1)

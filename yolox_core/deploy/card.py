@@ -26,6 +26,9 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "ncnn": ".param", "tensorrt": "
 #: Engine -> how the files that it runs end; PyTorch runs checkpoints.
 ENGINES = {"pytorch": "", "onnxruntime": ".onnx", "openvino": ".xml", "ncnn": ".param"}
 
+#: Engine -> the format that is written for it.
+FORMAT_OF = {"onnxruntime": "onnx", "openvino": "openvino", "ncnn": "ncnn"}
+
 #: The same for all models and engines; yolox_core/augmentation/letterbox.py does it.
 PREPROCESSING = (
     "BGR, 0 to 255, float32, (batch, 3, height, width); resized bilinearly to fit, at the top left of a "

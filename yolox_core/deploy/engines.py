@@ -52,6 +52,11 @@ def open_engine(path: Path, threads: int) -> Engine:
     return _OPENERS[engine_of(path)](path, threads)
 
 
+def read_card(path: Path) -> Card:
+    """What a file says of itself; raises as :func:`open_engine` does."""
+    return open_engine(path, 1).card
+
+
 def pytorch_engine(graph: Graph, card: Card, threads: int) -> Engine:
     """The same interface around PyTorch, on the CPU, channels innermost in memory."""
     graph = graph.eval().to(memory_format=torch.channels_last)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from reports.blocks import Caption, Details, Heading, Items, Prose, Table, Terms, Warn
-from reports.build import Report
+from reports.build import Report, build_report
 from reports.document import build_document
 from reports.grid import Cell, Column, Grid
 from reports.pages import latex
 from roadmap.reproduction import PAPER_FIGURES, PAPER_TABLES
 from tests.reports.factory import COCO, write_arms
+from tests.reports.searches import AP, LATENCY, write_searched
+from tests.reports.searches import STUDY as SEARCH
 
 pytestmark = [
     pytest.mark.latex,
@@ -74,14 +76,32 @@ def test_the_document_of_all_tables_compiles_without_overfull_lines(tmp_path: Pa
     assert "python -m studies.scaling --only yolox-s" in text, "an option keeps both its hyphens"
 
 
+def test_the_report_of_a_search_compiles_and_its_claims_fit_a_two_column_page(tmp_path: Path) -> None:
+    """Two stages and two objectives: the widest tables that a search has."""
+    stages = ("anchor-free", "simota")
+    write_searched(tmp_path / "runs", trials=12, bases=stages, objectives=(AP, LATENCY))
+    report = build_report(tmp_path / "runs", SEARCH, figures=False)
+    assert "Overfull" not in compile_latex(report.out / "report.tex")
+    text = " ".join(text_of(report.out / "report.pdf").split())
+    assert "They are no result" in text
+    assert "Tuned against tuned" in text
+    assert "non-finite-loss: loss is nan" in text.replace("- ", "-")
+    for name in ("claims-simota", "tuned"):
+        _in_two_columns(report.out / "search" / f"{name}.tex", tmp_path)
+
+
 def test_a_fragment_fits_a_two_column_page(paper_report: Report, tmp_path: Path) -> None:
     fragment = next(p for p in paper_report.files if p.name == "table2.tex" and "demo" in p.parent.name)
-    shutil.copy(fragment, tmp_path / "table2.tex")
-    source = tmp_path / "paper.tex"
+    _in_two_columns(fragment, tmp_path)
+
+
+def _in_two_columns(fragment: Path, folder: Path) -> None:
+    shutil.copy(fragment, folder / fragment.name)
+    source = folder / "paper.tex"
     source.write_text(
         "\\documentclass[10pt,twocolumn,letterpaper]{article}\n"
         "\\usepackage[textwidth=6.875in,textheight=8.875in]{geometry}\n"
-        "\\usepackage{booktabs}\n\\begin{document}\nText.\n\\input{table2.tex}\n\\end{document}\n"
+        f"\\usepackage{{booktabs}}\n\\begin{{document}}\nText.\n\\input{{{fragment.name}}}\n\\end{{document}}\n"
     )
     assert "Overfull" not in compile_latex(source)
 

@@ -3,6 +3,7 @@
     python -m studies.profile                                  every stage and every named model
     python -m studies.profile --stage baseline --stage simota
     python -m studies.profile --model yolox-nano --latency --device cpu
+    python -m studies.profile --model yolox-nano --latency --engine onnxruntime --engine ncnn --threads 2
     python -m studies.profile --json
     python -m studies.profile --run runs/roadmap/simota-s0-1a2b3c4d --latency      once the machine is quiet
 
@@ -25,6 +26,7 @@ from roadmap.paper import roadmap_row, table
 from roadmap.stages import STAGE_NAMES, find_stage, ingredients_at
 from roadmap.text_table import format_table, say
 from roadmap.typed import to_json
+from studies.command.engine_latency import format_engines, profile_in_engines
 from yolox_core.config import (
     MODELS,
     YOLOX_INGREDIENTS,
@@ -33,6 +35,7 @@ from yolox_core.config import (
     TrainConfig,
     input_size,
 )
+from yolox_core.deploy.card import ENGINES
 
 #: Warm-up and measured passes of the latency protocol; a CPU has no clocks and caches that need 50.
 WARMUP = {"cuda": 50, "cpu": 5}
@@ -62,14 +65,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.image_size is not None and (options.image_size < 32 or options.image_size % 32):
         parser.error(f"--image-size must be a positive multiple of 32, not {options.image_size}")
+    if options.engine and not options.latency:
+        parser.error("--engine NAME goes with --latency: counts are the same in every engine")
     if options.run is not None:
+        if options.engine:
+            parser.error("python -m studies.deploy --run FOLDER measures a run in engines")
         return _measure_run_again(parser, options)
     subjects = find_subjects(options.stage or [], options.model or [], options.image_size)
+    form = format_engines if options.engine else format_rows
+    measure = _in_engines if options.engine else profile
     try:
-        rows = [profile(subject, options) for subject in _with_progress(subjects, options)]
+        rows = [measure(subject, options) for subject in _with_progress(subjects, options)]
     except ValueError as error:
         parser.error(str(error))
-    say(json.dumps(rows, indent=1) if options.json else format_rows(rows))
+    say(json.dumps(rows, indent=1) if options.json else form(rows))
     return 0
 
 
@@ -180,6 +189,13 @@ def profile(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
+def _in_engines(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
+    if options.device == "cuda":
+        raise ValueError("--engine runs on the CPU here: leave out --device cuda")
+    repeats = options.repeats or REPEATS["cpu"]
+    return profile_in_engines(subject, options.engine, options.threads, repeats, WARMUP["cpu"])
+
+
 def format_rows(rows: list[dict[str, Any]]) -> str:
     """The rows as a table, every convention named, the paper's figures beside ours."""
     text = format_table([_cells(row) for row in rows])
@@ -259,6 +275,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="for latency; default: cuda if there is one"
     )
+    parser.add_argument(
+        "--engine",
+        action="append",
+        choices=tuple(ENGINES),
+        help="with --latency: in an engine instead (pip install '.[deploy]'); may be repeated",
+    )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of an engine (default: PyTorch's)")
     parser.add_argument(
         "--repeats",
         type=_positive,

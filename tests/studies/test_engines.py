@@ -11,7 +11,8 @@ import torch
 
 from roadmap.recipe import to_json
 from roadmap.record import write_json
-from studies import deploy, evaluate, export
+from studies import deploy, evaluate, export, profile
+from studies.command.engine_latency import format_engines
 from tests.studies.small_runs import make_data, small_run
 from yolox_core.build import build_detector
 from yolox_core.config import MODELS, YOLOX_INGREDIENTS
@@ -89,6 +90,38 @@ def test_a_float_file_that_is_too_far_from_pytorch_is_not_kept(
     assert export.main(["--run", str(run), "--format", "ncnn", "--output", str(file)]) == 1
     assert "differs from PyTorch by more than" in capsys.readouterr().err
     assert not file.exists()
+
+
+def test_engines_are_profiled_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--model", "yolox-nano", "--image-size", "64", "--latency", "--repeats", "2", "--threads", "1"]
+    asked += ["--engine", "pytorch", "--engine", "ncnn"]
+    assert profile.main([*asked, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert list(row["engines"]) == ["pytorch", "ncnn"]
+    assert (row["threads"], row["repeats"], row["precision"], row["image_size"]) == (1, 2, "fp32", 64)
+    assert row["engines"]["ncnn"]["version"].startswith("ncnn ")
+    for facts in row["engines"].values():
+        assert facts["forward_ms"]["p5"] <= facts["forward_ms"]["median"] <= facts["forward_ms"]["p95"]
+    text = format_engines([row])
+    assert "others kept" in text
+    lines = text.splitlines()
+    assert sum("yolox-nano" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--engine", "ncnn"], "goes with --latency"),
+        (["--engine", "ncnn", "--latency", "--run", "x"], "studies.deploy --run"),
+        (["--engine", "ncnn", "--latency", "--device", "cuda", "--model", "yolox-nano"], "on the CPU here"),
+    ],
+)
+def test_profile_says_what_an_engine_cannot(
+    given: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        profile.main(given)
+    assert message in capsys.readouterr().err
 
 
 def test_trtexec_is_told_the_shapes_of_a_dynamic_batch() -> None:

@@ -62,9 +62,11 @@ def find_splits(root: Path, train: str | None = None, val: str | None = None) ->
     for split in splits:
         annotations = annotation_file(root, split)
         if not annotations.is_file():
-            if (root / "data.yaml").is_file():
+            yolo, voc = (root / "data.yaml").is_file(), (root / "ImageSets" / "Main").is_dir()
+            if yolo or voc:
+                layout = "YOLO's layout (data.yaml)" if yolo else "Pascal VOC's layout (ImageSets/Main)"
                 raise ValueError(
-                    f"{root} is in YOLO's layout (data.yaml); convert it once: "
+                    f"{root} is in {layout}; convert it once: "
                     f"python -m studies.convert --data {root} --out NEW_FOLDER"
                 )
             raise ValueError(f"{annotations} is missing; {LAYOUT}")

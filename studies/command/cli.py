@@ -95,8 +95,8 @@ def add_setting(what: argparse._ActionsContainer) -> None:
         "--data",
         metavar="DIR",
         help="dataset in COCO's layout (annotations/, train2017/, val2017/) or Roboflow's COCO export "
-        "(train/, valid/); python -m studies.convert makes one of YOLO's; default: $COCO_DIR, else the "
-        "embedded dataset of drawn shapes",
+        "(train/, valid/); python -m studies.convert makes one of YOLO's or Pascal VOC's; default: "
+        "$COCO_DIR, else the embedded dataset of drawn shapes",
     )
     what.add_argument(
         "--train-split", metavar="NAME", help="its training split (default: train2017 or train)"

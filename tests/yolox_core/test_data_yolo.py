@@ -14,7 +14,8 @@ from roadmap.datasets import describe_dataset, find_splits
 from studies.convert import main
 from tests.yolox_core.data_folders import gradient
 from yolox_core.data.coco import CocoDataset, open_splits
-from yolox_core.data.yolo import convert, find_yaml, read_labels, read_yaml
+from yolox_core.data.converting import convert
+from yolox_core.data.yolo import find_yaml, read_labels, read_yaml
 
 BCCD = Path(__file__).parents[3] / "shared" / "bccd"
 
@@ -44,7 +45,7 @@ def _dataset(root: Path, yaml: str = YAML) -> Path:
 def test_boxes_outlines_and_empty_images_by_hand(tmp_path: Path) -> None:
     out = tmp_path / "out"
     counts = convert(read_yaml(find_yaml(_dataset(tmp_path / "yolo"))), out)
-    assert counts["train"] == {"images": 3, "boxes": 3, "upright": 0}
+    assert counts["train"] == {"images": 3, "boxes": 3, "difficult": 0, "upright": 0}
     assert find_splits(out) == ("train", "val")
     described = describe_dataset(out)
     assert (described.train_images, described.val_images, described.num_classes) == (3, 1, 2)
@@ -70,7 +71,7 @@ def test_the_ways_in_which_people_write_it(tmp_path: Path, yaml: str) -> None:
     root = _dataset(tmp_path / "yolo", yaml)
     (root / "train.txt").write_text("./images/train/a.jpg\nimages/train/b.jpg\n\nimages/train/c.jpg\n")
     counts = convert(read_yaml(find_yaml(root)), tmp_path / "out")
-    assert counts["train"] == {"images": 3, "boxes": 3, "upright": 0}
+    assert counts["train"] == {"images": 3, "boxes": 3, "difficult": 0, "upright": 0}
 
 
 def test_images_of_one_name_in_two_folders_stay_apart(tmp_path: Path) -> None:

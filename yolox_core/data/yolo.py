@@ -10,18 +10,14 @@ data rotate is written anew upright, since annotations in COCO's layout refer to
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import yaml
-from PIL import ExifTags, Image, UnidentifiedImageError
+
+from yolox_core.data.converting import LabelledBox
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -36,6 +32,11 @@ class YoloDataset:
 
     names: tuple[str, ...]
     images: dict[str, tuple[Path, ...]]
+
+    def objects(self, image: Path, width: int, height: int) -> Iterator[LabelledBox]:
+        """What an image's text file says. Raises ValueError naming file and line."""
+        for label, box in read_labels(_label_file(image), width, height, len(self.names)):
+            yield LabelledBox(label, box)
 
 
 def find_yaml(path: Path) -> Path:
@@ -68,31 +69,6 @@ def read_yaml(path: Path) -> YoloDataset:
         if not images.get(split):
             raise ValueError(f"{path} names no images for {split!r}; it needs train, val and names")
     return YoloDataset(_names(content, path), images)
-
-
-def convert(dataset: YoloDataset, out: Path, copy: bool = False) -> dict[str, dict[str, int]]:
-    """Write a dataset in COCO's layout to a new folder; images are linked, or copied.
-
-    Returns images, boxes and images written upright of each split. Raises ValueError naming the file (and
-    line) that is broken, or when the folder exists; nothing is then left behind.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists already; give a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        (temporary / "annotations").mkdir()
-        counts = {
-            split: _write_split(temporary, split, images, dataset.names, copy)
-            for split, images in dataset.images.items()
-        }
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # gone already unless something was raised
-    return counts
 
 
 def read_labels(path: Path, width: int, height: int, classes: int) -> Iterator[tuple[int, list[float]]]:
@@ -176,61 +152,3 @@ def _label_file(image: Path) -> Path:
             parts[place] = "labels"
             break
     return Path(*parts).with_suffix(".txt")
-
-
-def _write_split(
-    root: Path, split: str, images: tuple[Path, ...], names: tuple[str, ...], copy: bool
-) -> dict[str, int]:
-    (root / split).mkdir()
-    entries: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    taken: set[str] = set()
-    upright = 0
-    for number, image in enumerate(images, start=1):
-        width, height, rotated = _size(image)
-        name = image.name if image.name.lower() not in taken else f"{number}-{image.name}"
-        taken.add(name.lower())
-        if rotated:
-            name = f"{name}.png"
-            cv2.imwrite(str(root / split / name), cv2.imread(str(image)))
-            upright += 1
-        elif copy:
-            shutil.copyfile(image, root / split / name)
-        else:
-            (root / split / name).symlink_to(image.resolve())
-        entries.append({"id": number, "file_name": name, "width": width, "height": height})
-        for label, box in read_labels(_label_file(image), width, height, len(names)):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": label + 1,
-                    "bbox": box,
-                    "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
-                }
-            )
-    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
-    content = {"images": entries, "annotations": annotations, "categories": categories}
-    file = root / "annotations" / f"instances_{split}.json"
-    file.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-    return {"images": len(entries), "boxes": len(annotations), "upright": upright}
-
-
-def _size(path: Path) -> tuple[int, int, bool]:
-    """(width, height) as viewers show an image, and whether its EXIF data turn or mirror it."""
-    try:
-        with Image.open(path) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            width, height = image.size
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} is no readable image: {error}") from error
-    if orientation in (5, 6, 7, 8):
-        width, height = height, width
-    return width, height, orientation in range(2, 9)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -209,11 +209,19 @@ def _one_step(folder: Path, given: SearchRecord | None, site: Site, url: str, as
     how = argparse.Namespace(**{**dict.fromkeys(planning.KEPT), **known.how})
     tracking = how.tracking or site.tracking_uri or None
     words = argparse.Namespace(**{**vars(how), "tracking": tracking, "again": False})
-    done = step(folder, Cluster(folder, site, lambda run: _arguments(run, words), how), url, given)
-    for sentence in done.said:
+    launcher = Cluster(folder, site, lambda run: _arguments(run, words), how)
+    done = step(folder, launcher, url, given)
+    said = list(done.said)
+    while launcher.overtaken:
+        before, done = done.record, step(folder, launcher, url)
+        said += done.said
+        if launcher.overtaken and done.record == before:  # Slurm has lost what we take to be under way
+            said.append(launcher.by_hand)
+            break
+    for sentence in said:
         log.info("%s", sentence)
     _tell(folder, done.record, how, as_json)
-    return FAILED if any(sentence.startswith(TYPE) for sentence in done.said) else _status(done.record)
+    return FAILED if any(sentence.startswith(TYPE) for sentence in said) else _status(done.record)
 
 
 def _here(

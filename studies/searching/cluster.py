@@ -44,6 +44,14 @@ class Cluster:
     ) -> None:
         self._folder, self._site, self._arguments, self._how = folder.absolute(), site, arguments, how
 
+        #: Whether all that was under way ended while the last step looked, so that no job is left to follow.
+        self.overtaken = False
+
+    @property
+    def by_hand(self) -> str:
+        """What the user is told where no job takes the next step."""
+        return f"{TYPE} python -m studies.search --step {self._folder}"
+
     @property
     def _next(self) -> tuple[str, ...]:
         """What follows the interpreter to take the next step."""
@@ -62,8 +70,8 @@ class Cluster:
 
     def start(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
         """Submit runs as an array, and the next step; what to type where Slurm takes it not from here."""
-        by_hand = f"{TYPE} python -m studies.search --step {self._folder}"
         said: list[str] = []
+        self.overtaken = False
         try:
             full = False
             try:
@@ -74,10 +82,11 @@ class Cluster:
                 full = True
                 said.append(f"{counted(len(runs), 'run')} must wait: {error}")
             followed = record.phase == "finished" or self._follow(record) is not None
-            return [*said, by_hand] if full and not followed else said
+            self.overtaken = not followed and not full
+            return [*said, self.by_hand] if full and not followed else said
         except SlurmError as error:
             room = "; a smaller --at-once leaves room for the next step's" if error.too_many_jobs else ""
-            return [*said, f"Slurm takes no jobs from here: {error}{room}", by_hand]
+            return [*said, f"Slurm takes no jobs from here: {error}{room}", self.by_hand]
 
     def _submitted(self, record: SearchRecord, runs: Sequence[str]) -> list[str]:
         earlier = read_submissions(self._folder.parent, record.name)

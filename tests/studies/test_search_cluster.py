@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from roadmap.search import SearchRecord
 from slurm import steer
 from slurm.site import Site
 from slurm.submission import Submission, read_submissions
+from studies import search
+from studies.searching import cluster
 from studies.searching.cluster import Cluster
 from studies.searching.controller import Step, step
 from tests.slurm.fakes import FakeSlurm
@@ -54,6 +57,40 @@ def test_trials_are_one_array_and_the_next_step_follows(fake: FakeSlurm, folder:
     assert take(folder).said == ()
     assert len(read_submissions(folder.parent)) == 1  # nothing twice
     assert fake.calls("sbatch")[-1][1].startswith("--dependency=afterany:101_0?afterany:101_1?")
+
+
+def test_trials_that_all_end_while_a_step_looks_leave_no_search_behind(
+    fake: FakeSlurm, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at them and its search for a job to follow."""
+    record = take(folder, new_search(trials=4)).record
+    (sent,) = read_submissions(folder.parent)
+    bench = Bench(folder.parent)
+
+    def end_first(*_: Any) -> None:
+        for trial in record.trials:
+            bench.waiting.append(trial.run)
+            bench.carry_out(trial.run)
+        fake.queue()
+        monkeypatch.setattr(cluster, "follow", lambda *_: 200)
+
+    queue(fake, sent, "RUNNING", "RUNNING")
+    monkeypatch.setattr(cluster, "follow", end_first)
+    search._one_step(folder, None, Site("test", partition="batch"), "", True)
+    later = read_submissions(folder.parent)[1:]
+    assert [task.arm for each in later for task in each.tasks] == ["trial-0002", "trial-0003"]
+
+
+def test_what_slurm_has_lost_is_not_looked_for_for_ever(
+    fake: FakeSlurm, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(folder, new_search())
+    (sent,) = read_submissions(folder.parent)
+    queue(fake, sent, "RUNNING", "RUNNING")
+    monkeypatch.setattr(cluster, "follow", lambda *_: None)
+    with caplog.at_level("INFO"):
+        assert search._one_step(folder, None, Site("test", partition="batch"), "", True) == search.FAILED
+    assert f"on a login node type: python -m studies.search --step {folder}" in caplog.text
 
 
 def test_the_place_of_a_trial_that_is_over_is_taken_at_once(fake: FakeSlurm, folder: Path) -> None:

@@ -87,7 +87,9 @@ def names(record: SearchRecord) -> dict[str, str]:
 
 def _trouble(url: str, error: Exception) -> str:
     reason = str(error).strip().splitlines() or [type(error).__name__]
-    return f"Optuna's storage {public_uri(url)}: {reason[0]}"
+    driver = isinstance(error, ImportError) and url.startswith("postgres")
+    fix = "; pip install '.[postgres]' brings its driver" if driver else ""
+    return f"Optuna's storage {public_uri(url)}: {reason[0]}{fix}"
 
 
 def _open(url: str) -> optuna.storages.RDBStorage:

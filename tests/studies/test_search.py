@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -367,7 +368,9 @@ def test_two_objectives_end_with_a_front_and_some_of_it_again(folder: Path) -> N
     assert stored(url) == [trial.values for trial in record.trials]
 
 
-def test_a_storage_that_fails_is_said_and_stops_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_storage_that_fails_is_said_and_stops_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(folder.parent)
     url = f"sqlite:///{tmp_path}/no/such/folder/x.db"
     done = bench.step(folder, new_search(), url)
@@ -375,6 +378,10 @@ def test_a_storage_that_fails_is_said_and_stops_nothing(folder: Path, tmp_path: 
     assert len(bench.started) == 2
     with pytest.raises(ValueError, match="--storage off does without"):
         check(url)
+    for driver in ("psycopg", "psycopg2"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(ValueError, match=r"pip install '\.\[postgres\]'"):
+        check("postgresql+psycopg://localhost/none")
 
 
 def test_a_broken_file_of_ours_is_written_anew(folder: Path) -> None:
